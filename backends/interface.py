@@ -1,0 +1,199 @@
+"""The inputs and outputs of something that runs, and checking what a caller gives before it runs.
+
+Every session has `inputs` and `outputs` of these, and reports a wrong input in the same words, whatever would run it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tfgraph.errors import DTypeError, InputError
+from tfgraph.ir.constant import Array
+from tfgraph.ir.dim_text import format_dim
+from tfgraph.ir.dims import Dim, Expr, Symbol, substitute
+from tfgraph.ir.dtypes import DType, as_dtype
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """The declared type of an input or output.
+
+    `shape` has None for a size that can be anything, and is None itself where not even the rank is declared.
+    """
+
+    name: str
+    dtype: DType
+    shape: tuple[Dim | None, ...] | None
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.dtype}{self.shape_text}"
+
+    @property
+    def shape_text(self) -> str:
+        """The shape as `[batch, seq, 64]`."""
+        if self.shape is None:
+            return "[...]"
+        return f"[{', '.join('?' if dim is None else format_dim(dim) for dim in self.shape)}]"
+
+
+def check_inputs(
+    specs: Mapping[str, TensorSpec], given: Mapping[str, Any], may_be_empty: Iterable[str] = ()
+) -> tuple[dict[str, Array], dict[str, int]]:
+    """The inputs of a run as arrays, in the order of `specs`, and the sizes that they give to symbols.
+
+    Arrays must have the declared dtype: nothing is cast silently. Python numbers and lists have none, and take it if
+    they fit. An axis may have size 0 only if its symbol is in `may_be_empty` or starts with `past`, as the length of a
+    cache.
+
+    Raises:
+        InputError: an input is missing or unknown, has a wrong dtype, rank or size, or gives a symbol another size than
+            an input before it.
+    """
+    _check_names(specs, given)
+    arrays = {name: _as_array(spec, given[name]) for name, spec in specs.items()}
+    return arrays, check_shapes(specs, {name: array.shape for name, array in arrays.items()}, may_be_empty)
+
+
+def _check_names(specs: Mapping[str, TensorSpec], given: Mapping[str, Any]) -> None:
+    expected = ", ".join(str(spec) for spec in specs.values()) or "none"
+    for name in given:
+        if name not in specs:
+            near = difflib.get_close_matches(str(name), specs, n=1)
+            hint = f": did you mean '{near[0]}'?" if near else "."
+            raise InputError(f"the model has no input '{name}'{hint} Its inputs are: {expected}")
+    missing = [name for name in specs if name not in given]
+    if missing:
+        names = ", ".join(f"'{name}'" for name in missing)
+        raise InputError(f"missing input{'s' if len(missing) > 1 else ''} {names}: the model takes {expected}")
+
+
+def _as_array(spec: TensorSpec, given: Any) -> Array:
+    """`given` as an array of the declared dtype, in memory order; not copied if it is one already."""
+    typed = hasattr(given, "dtype") or isinstance(given, np.ndarray)
+    try:
+        array = np.asarray(given)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise InputError(f"input '{spec.name}' is no array: {error}") from None
+    if array.dtype.kind == "O" and spec.dtype is not DType.STRING:
+        raise InputError(
+            f"input '{spec.name}' is {type(given).__name__} of mixed or ragged elements: expected numbers, in rows of "
+            f"one length, for {spec}"
+        )
+    found = _dtype_of(spec, array)
+    if found is not spec.dtype:
+        array = _convert(spec, array, found) if not typed else _refuse_dtype(spec, found)
+    if spec.dtype is DType.STRING:
+        return array.astype(object)
+    return np.require(array, dtype=spec.dtype.numpy(), requirements="C")
+
+
+def _dtype_of(spec: TensorSpec, array: Array) -> DType:
+    try:
+        return as_dtype(array.dtype)
+    except DTypeError:
+        raise InputError(f"input '{spec.name}' is an array of {array.dtype}, and {spec.dtype} is expected") from None
+
+
+def _refuse_dtype(spec: TensorSpec, found: DType) -> Array:
+    numpy_name = "np.str_" if spec.dtype is DType.STRING else f'"{spec.dtype}"'
+    advice = f"convert it: {spec.name}.astype({numpy_name})"
+    if spec.dtype.value not in np.sctypeDict and spec.dtype is not DType.STRING:
+        advice = f"convert it: {spec.name}.astype(ml_dtypes.{spec.dtype})"
+    raise InputError(f"input '{spec.name}' is {found}, and {spec.dtype} is expected: {advice}")
+
+
+def _convert(spec: TensorSpec, array: Array, found: DType) -> Array:
+    """Numbers without a dtype of their own, in the declared one, if that changes none of them."""
+    if array.size == 0:
+        return array.astype(spec.dtype.numpy())
+    loses = spec.dtype is DType.STRING or found is DType.STRING or (found.is_float and not spec.dtype.is_float)
+    if not loses and not spec.dtype.is_float:
+        with np.errstate(all="ignore"):
+            loses = bool(np.any(array.astype(spec.dtype.numpy()).astype(array.dtype) != array))
+    if loses:
+        raise InputError(f"input '{spec.name}' has elements that are no {spec.dtype}, as {spec} expects")
+    return array.astype(spec.dtype.numpy())
+
+
+def check_shapes(
+    specs: Mapping[str, TensorSpec], shapes: Mapping[str, Sequence[int]], may_be_empty: Iterable[str] = ()
+) -> dict[str, int]:
+    """The sizes that shapes give to the symbols of declared ones.
+
+    Raises:
+        InputError: a rank or a size differs from what is declared, or from what an earlier input gave, or is 0.
+    """
+    sizes: dict[str, int] = {}
+    first: dict[str, str] = {}
+    derived: list[tuple[str, int, Expr, int]] = []
+    allowed = frozenset(may_be_empty)
+    for name, shape in shapes.items():
+        declared = specs[name].shape
+        if declared is None:
+            continue
+        if len(shape) != len(declared):
+            raise InputError(
+                f"input '{name}' has shape {list(shape)}, of rank {len(shape)}: expected rank {len(declared)}, "
+                f"{specs[name].shape_text}"
+            )
+        for axis, (size, dim) in enumerate(zip(shape, declared, strict=True)):
+            symbol = _symbol_of(dim)
+            if size == 0 and dim != 0 and not _may_be_empty(dim, allowed):
+                raise InputError(f"input '{name}' has shape {list(shape)}: axis {axis} is empty, expected 1 or more")
+            if isinstance(dim, int) and size != dim:
+                raise InputError(
+                    f"input '{name}' has shape {list(shape)}: axis {axis} is {size}, expected {dim} "
+                    f"({specs[name].shape_text})"
+                )
+            if symbol is not None and sizes.setdefault(symbol, size) != size:
+                raise InputError(
+                    f"input '{name}' has {symbol}={size} (axis {axis} of {list(shape)}) where '{first[symbol]}' has "
+                    f"{symbol}={sizes[symbol]}: both must be the same"
+                )
+            if symbol is not None:
+                first.setdefault(symbol, name)
+            elif isinstance(dim, Expr):
+                derived.append((name, axis, dim, size))
+    for name, axis, expression, size in derived:
+        expected = substitute(expression, sizes)
+        if isinstance(expected, int) and expected != size:
+            raise InputError(
+                f"input '{name}' has shape {list(shapes[name])}: axis {axis} is {size}, expected {expression} = "
+                f"{expected} with {', '.join(f'{symbol}={value}' for symbol, value in sizes.items())}"
+            )
+    return sizes
+
+
+def _symbol_of(dim: Dim | None) -> str | None:
+    """The name of the symbol that `dim` is, None for anything else."""
+    match dim:
+        case Expr(terms=(((Symbol(name=name),), 1),)):
+            return str(name)
+    return None
+
+
+def _may_be_empty(dim: Dim | None, allowed: frozenset[str]) -> bool:
+    """Whether a size of 0 is let through: it is undeclared, arithmetic that may be 0, or the length of a cache."""
+    name = _symbol_of(dim)
+    return name is None or name in allowed or name.startswith("past")
+
+
+def output_names(specs: Mapping[str, TensorSpec], wanted: Sequence[str] | None) -> list[str]:
+    """The names of the outputs to compute: those wanted, or all.
+
+    Raises:
+        InputError: the model has no such output.
+    """
+    if wanted is None:
+        return list(specs)
+    for name in wanted:
+        if name not in specs:
+            near = difflib.get_close_matches(str(name), specs, n=1)
+            hint = f": did you mean '{near[0]}'?" if near else "."
+            raise InputError(f"the model has no output '{name}'{hint} Its outputs are: {', '.join(specs) or 'none'}")
+    return list(wanted)

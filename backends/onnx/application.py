@@ -1,0 +1,122 @@
+"""Adding one node of a file to a graph: raised to the IR's form, typed by the operator table, or carried as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tfgraph.backends.onnx.attributes import split_fill
+from tfgraph.backends.onnx.opaque import OMITTED, carried_domain
+from tfgraph.backends.onnx.opaque_types import check_application, opaque_types
+from tfgraph.backends.onnx.upgrade import Application, upgrade
+from tfgraph.backends.onnx.value_types import NOTHING, Declared, refined
+from tfgraph.errors import DTypeError, GraphError, OnnxError, ShapeError
+from tfgraph.ir.build import add_array, add_node
+from tfgraph.ir.graph import Attribute, Node, Source, Value
+from tfgraph.ir.optable import OPSET, find_spec
+
+if TYPE_CHECKING:
+    from tfgraph.backends.onnx.scope import Scope
+
+
+def add_application(scope: Scope, app: Application, source: Source | None) -> None:
+    """Add `app` to the graph of `scope`, and let the names of its outputs stand for the results.
+
+    Raises:
+        OnnxError: it makes no sense, or its operator's domain is not among the model's.
+    """
+    opset = scope.opsets.get(app.domain)
+    if opset is None:
+        if not app.domain:
+            raise OnnxError(f"{app.label} is of the ONNX domain, whose opset {scope.model.label} does not name")
+        opset = 1  # the version of a foreign domain is not looked at
+    if not app.domain:
+        upgrade(app, opset, _Builder(scope, app))
+    node = _known(scope, app, opset, source) or _opaque(scope, app, opset, source)
+    for name, value in zip(app.outputs, node.outputs, strict=True):
+        if name:
+            scope.define(name, value)
+
+
+def _known(scope: Scope, app: Application, opset: int, source: Source | None) -> Node | None:
+    """A node typed by the operator table; None where the table has no such operator, or not in this form."""
+    key = f"{app.domain}::{app.op}" if app.domain else app.op
+    if find_spec(key) is None or _is_newer(app, opset):
+        return None
+    try:
+        attributes = split_fill(app.attributes) if key == "ConstantOfShape" else app.attributes
+        names = _names(scope, app)
+        node = add_node(
+            scope.graph, key, app.inputs, attributes, num_outputs=len(app.outputs), names=names, source=source
+        )
+    except (DTypeError, ShapeError):
+        if not app.domain:
+            check_application(app, opset)
+        return None
+    if len(node.outputs) != len(app.outputs):
+        scope.graph.erase(node)
+        return None
+    for name, value in zip(app.outputs, node.outputs, strict=True):
+        value.type = refined(value.type, scope.declared.get(name, NOTHING))
+    return node
+
+
+def _is_newer(app: Application, opset: int) -> bool:
+    """Whether the application uses what came after the IR's opset: of the operators in the table, only this one can."""
+    windows = ("left_window_size", "right_window_size")
+    return (
+        app.op == "Attention" and not app.domain and opset > OPSET and any(name in app.attributes for name in windows)
+    )
+
+
+def _opaque(scope: Scope, app: Application, opset: int, source: Source | None) -> Node:
+    """A node that passes through: under its own name, or as carried where the table holds another form of it."""
+    key = f"{app.domain}::{app.op}" if app.domain else app.op
+    declared: Sequence[Declared] = [scope.declared.get(name, NOTHING) for name in app.outputs]
+    attributes = dict(app.attributes)
+    omitted = tuple(index for index, name in enumerate(app.outputs) if not name)
+    if omitted:
+        attributes[OMITTED] = omitted
+    return scope.graph.add(
+        app.op,
+        app.inputs,
+        attributes,
+        types=opaque_types(app, declared, opset),
+        names=_names(scope, app),
+        domain=app.domain if find_spec(key) is None else carried_domain(app.domain),
+        source=source,
+    )
+
+
+def _names(scope: Scope, app: Application) -> list[str]:
+    first = scope.value_name(next(name for name in app.outputs if name))
+    return [
+        scope.value_name(name) if name else scope.made_up_name(f"{first}.{index}")
+        for index, name in enumerate(app.outputs)
+    ]
+
+
+class _Builder:
+    """What upgrade rules add before an application, named after its first output."""
+
+    def __init__(self, scope: Scope, app: Application) -> None:
+        self._scope = scope
+        self._app = app
+        self._base = scope.value_name(next(name for name in app.outputs if name))
+
+    def constant(self, array: Any, name: str) -> Value:
+        """A constant."""
+        return add_array(self._scope.graph, array, self._scope.made_up_name(f"{self._base}.{name}"))
+
+    def emit(
+        self, op: str, inputs: Sequence[Value | None], attributes: Mapping[str, Attribute] | None = None, *, name: str
+    ) -> Value:
+        """The result of a node in the form of the IR."""
+        wanted = self._scope.made_up_name(f"{self._base}.{name}")
+        try:
+            if find_spec(op) is None:
+                inner = Application(op, "", list(inputs), [wanted], dict(attributes or {}), self._app.label)
+                return _opaque(self._scope, inner, OPSET, None).output
+            return add_node(self._scope.graph, op, inputs, attributes, names=[wanted]).output
+        except (DTypeError, ShapeError, GraphError) as error:
+            raise OnnxError(f"{self._app.label}: {error}") from None

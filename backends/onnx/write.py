@@ -1,0 +1,216 @@
+"""Writing an ONNX model: to a file with its weights beside it, all or nothing, or to bytes for a session in memory.
+
+Making the model is the work of `lower.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from tfgraph.backends.onnx.lower import CONSTANT_KEY
+from tfgraph.backends.onnx.model_file import decode_error
+from tfgraph.errors import ExportError, TFGraphError
+from tfgraph.ir.constant import Constant
+
+if TYPE_CHECKING:
+    import onnx_ir
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes of weights written so far and their total."""
+
+_EMBEDDED_LIMIT: Final = (
+    128 * 2**20
+)  # more weights than this go beside the file: a message is held in memory three times
+_PROTOBUF_LIMIT: Final = 2**31 - 1
+_INLINE_BYTES: Final = 1024  # tensors up to this size stay in the file, where shape inference of runtimes finds them
+_ALIGNMENT: Final = 4096  # of large tensors in external data, so that a runtime can map them into memory
+
+
+def save_model(
+    model: onnx_ir.Model,
+    path: str | os.PathLike[str],
+    *,
+    external_data: bool | None = None,
+    on_progress: Progress | None = None,
+) -> None:
+    """Write a model to `path`, its weights in `<path>.data` if `external_data` says so or they are more than 128 MB.
+
+    The files are written beside the old ones and take their place only when they are complete: whatever stops the
+    export, what was there before is left whole, and nothing is left over. Weights are read and written one at a time.
+    The same model gives the same bytes. The `<path>.data` of the file that is replaced goes with it.
+
+    Raises:
+        ExportError: the folder cannot be written, the disk is full, or the model has weights without values.
+    """
+    target = Path(path)
+    total = _check_weights(model, f"write {target}")
+    external = total > _EMBEDDED_LIMIT if external_data is None else external_data
+    if not external and total > _PROTOBUF_LIMIT:
+        raise ExportError(
+            f"cannot write {target}: an ONNX file holds at most 2 GB, and the weights are {total} bytes: "
+            "use external data"
+        )
+    try:
+        with _staging(target) as folder:
+            _write(model, folder / target.name, external, total, on_progress)
+            _replace(folder, target)
+    except ExportError:
+        raise
+    except OSError as error:
+        raise ExportError(f"cannot write {target}: {error.strerror or error}") from None
+    if on_progress is not None:
+        on_progress(total, total)
+
+
+def to_bytes(model: onnx_ir.Model) -> bytes:
+    """The model as the bytes of an ONNX file with its weights inside, for a session in memory.
+
+    Raises:
+        ExportError: the model has weights without values, or more than 2 GB of them.
+    """
+    import onnx_ir as ir
+
+    total = _check_weights(model, "serialise the model")
+    if total > _PROTOBUF_LIMIT:
+        raise ExportError(
+            f"cannot serialise the model: an ONNX message holds at most 2 GB, and the weights are {total} bytes: "
+            "save it to a file with external data"
+        )
+    with _unwrapped():
+        return bytes(ir.serde.serialize_model(model).SerializeToString(deterministic=True))
+
+
+def _check_weights(model: onnx_ir.Model, what: str) -> int:
+    """The bytes of all weights.
+
+    Raises:
+        ExportError: some have no values.
+    """
+    tensors = [
+        (value.name, value.const_value)
+        for graph in model.graphs()
+        for value in graph.initializers.values()
+        if value.const_value is not None
+    ]
+    constants = [(name, tensor.meta.get(CONSTANT_KEY)) for name, tensor in tensors]
+    absent = [name for name, constant in constants if isinstance(constant, Constant) and not constant.has_data]
+    if absent:
+        listed = ", ".join(f"'{name}'" for name in absent[:3]) + (", …" if len(absent) > 3 else "")
+        raise ExportError(
+            f"cannot {what}: {len(absent)} of {len(tensors)} weights have no values ({listed}): "
+            "load a checkpoint, or call `init_weights()`, first"
+        )
+    return sum(tensor.nbytes for _, tensor in tensors)
+
+
+def _write(model: onnx_ir.Model, path: Path, external: bool, total: int, on_progress: Progress | None) -> None:
+    import onnx_ir as ir
+
+    def report(tensor: onnx_ir.TensorProtocol, info: ir.external_data.CallbackInfo) -> None:
+        if on_progress is not None:
+            on_progress(min(info.offset, total), total)
+
+    with _unwrapped():
+        if external:
+            ir.save(
+                model,
+                path,
+                external_data=_data_name(path),
+                size_threshold_bytes=_INLINE_BYTES,
+                alignment=_ALIGNMENT,
+                callback=report,
+            )
+        else:
+            path.write_bytes(ir.serde.serialize_model(model).SerializeToString(deterministic=True))
+
+
+@contextmanager
+def _unwrapped() -> Iterator[None]:
+    """Let errors of reading weights through as they are, where the writer wraps them in its own."""
+    import onnx_ir as ir
+
+    try:
+        yield
+    except ir.serde.SerdeError as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, TFGraphError | OSError | MemoryError):
+                raise cause from None
+            cause = cause.__cause__
+        raise ExportError(f"cannot serialise the model: {error}") from None
+
+
+def _data_name(path: Path) -> str:
+    return f"{path.name}.data"
+
+
+@contextmanager
+def _staging(target: Path) -> Iterator[Path]:
+    """A folder beside `target`, on the same file system, that is gone afterwards whatever happens."""
+    if target.is_dir():
+        raise ExportError(f"cannot write {target}: it is a folder")
+    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _replace(folder: Path, target: Path) -> None:
+    """Move the files written in `folder` to their places: both, or neither."""
+    new_model, new_data, kept = folder / target.name, folder / _data_name(target), folder / "replaced.data"
+    data = target.parent / _data_name(target)
+    has_data = new_data.exists()
+    for path in (new_data, new_model) if has_data else (new_model,):
+        _flush(path)
+    try:
+        if data.exists() and (has_data or _refers_to(target, data.name)):
+            os.replace(data, kept)
+        if has_data:
+            os.replace(new_data, data)
+        os.replace(new_model, target)
+    except BaseException:
+        if new_model.exists():  # else the new pair is complete, and only what came after was interrupted
+            if kept.exists():
+                os.replace(kept, data)
+            elif has_data and not new_data.exists():
+                data.unlink(missing_ok=True)
+        raise
+    _flush_folder(target.parent)
+
+
+def _flush(path: Path) -> None:
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the new names durable, where the system can."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _refers_to(model: Path, data: str) -> bool:
+    """Whether the ONNX file at `model` keeps weights in the file `data` beside it."""
+    import onnx
+
+    try:
+        proto = onnx.load(model, load_external_data=False)
+    except (OSError, decode_error()):
+        return False
+    return any(
+        entry.key == "location" and entry.value == data
+        for tensor in proto.graph.initializer
+        for entry in tensor.external_data
+    )

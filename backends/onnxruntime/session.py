@@ -1,0 +1,168 @@
+"""A model loaded in ONNX Runtime: run with arrays by name, wrong inputs reported before ONNX Runtime sees them.
+
+Repeated runs over fixed buffers are in `binding.py`, execution providers in `providers.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import numpy as np
+
+from tfgraph.backends.interface import TensorSpec, check_inputs, output_names
+from tfgraph.backends.onnxruntime.binding import Binding
+from tfgraph.backends.onnxruntime.errors import kind, message, runtime_errors, runtime_errors_as
+from tfgraph.backends.onnxruntime.providers import CPU_PROVIDER, find_provider
+from tfgraph.backends.onnxruntime.specs import read_specs
+from tfgraph.backends.onnxruntime.values import from_ort_value, is_plain, to_ort_value
+from tfgraph.errors import InputError, OnnxError, TargetError
+from tfgraph.ir.constant import Array
+from tfgraph.ir.dims import Dim, substitute, symbols_of
+
+_DAMAGED: Final = frozenset({"InvalidProtobuf", "InvalidGraph", "NoSuchFile", "NoModel"})
+_UNSUPPORTED: Final = frozenset({"NotImplemented", "EPFail"})
+
+
+class Session:
+    """A model loaded in ONNX Runtime.
+
+    Args:
+        model: the bytes of an ONNX file, or its path (needed where the weights are in external data).
+        provider: an execution provider, in full or in short ("cuda"). Nodes that it lacks run on the CPU.
+        num_threads: threads inside an operator; None for one a core.
+        optimize: whether ONNX Runtime may rewrite the graph when it loads it.
+        profile: prefix of the file for ONNX Runtime's profile; `end_profile` closes it.
+        may_be_empty: symbols that may be 0 in a run, besides those whose name starts with `past`.
+
+    Raises:
+        TargetError: the provider does not work here, or lacks a kernel that the model needs.
+        OnnxError: ONNX Runtime cannot load the model.
+    """
+
+    def __init__(
+        self,
+        model: bytes | str | os.PathLike[str],
+        *,
+        provider: str = CPU_PROVIDER,
+        num_threads: int | None = None,
+        optimize: bool = True,
+        profile: str | os.PathLike[str] | None = None,
+        may_be_empty: Collection[str] = (),
+    ) -> None:
+        import onnxruntime
+
+        self.provider = find_provider(provider)
+        self.may_be_empty = frozenset(may_be_empty)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors; its warnings are about placement and shapes
+        if num_threads is not None:
+            if num_threads < 1:
+                raise TargetError(f"a session cannot run with {num_threads} threads: expected 1 or more")
+            options.intra_op_num_threads = num_threads
+        if not optimize:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        if profile is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = os.fspath(profile)
+        providers = [self.provider] if self.provider == CPU_PROVIDER else [self.provider, CPU_PROVIDER]
+        self._session = _load(model, options, providers)
+        if self._session.get_providers()[0] != self.provider:
+            raise TargetError(f"ONNX Runtime fell back from {self.provider} to {self._session.get_providers()[0]}")
+        self._inputs = read_specs(self._session.get_inputs())
+        self._outputs = read_specs(self._session.get_outputs())
+        self._all_plain = all(is_plain(spec.dtype) for spec in (*self._inputs.values(), *self._outputs.values()))
+
+    @property
+    def inputs(self) -> Mapping[str, TensorSpec]:
+        """The inputs by name, in the model's order."""
+        return MappingProxyType(self._inputs)
+
+    @property
+    def outputs(self) -> Mapping[str, TensorSpec]:
+        """The outputs by name, in the model's order."""
+        return MappingProxyType(self._outputs)
+
+    def run(self, inputs: Mapping[str, Any], outputs: Sequence[str] | None = None) -> dict[str, Array]:
+        """Run the model.
+
+        Args:
+            inputs: an array (or nested lists) for each input, of the declared dtype and shape.
+            outputs: names of the outputs to compute; all by default.
+
+        Raises:
+            InputError: an input or output name is wrong, or an input has a wrong dtype or shape.
+            TargetError: ONNX Runtime failed while it ran.
+        """
+        names = output_names(self._outputs, outputs)
+        arrays, _ = check_inputs(self._inputs, inputs, self.may_be_empty)
+        with runtime_errors_as(TargetError, "ONNX Runtime failed while it ran the model"):
+            if self._all_plain:
+                results = self._session.run(names, arrays)
+                return dict(zip(names, results, strict=True))
+            values = {name: to_ort_value(array, self._inputs[name].dtype) for name, array in arrays.items()}
+            found = self._session.run_with_ort_values(names, values)
+            return {
+                name: from_ort_value(value, self._outputs[name].dtype) for name, value in zip(names, found, strict=True)
+            }
+
+    def bind(self, inputs: Mapping[str, Any], outputs: Mapping[str, Array] | None = None) -> Binding:
+        """Runs over fixed buffers: see `Binding`.
+
+        Raises:
+            InputError: as `run` does, or an output buffer that does not fit.
+        """
+        return Binding(self._session, self._inputs, self._outputs, inputs, outputs or {}, self.may_be_empty)
+
+    def example_inputs(self, sizes: Mapping[str, int] | None = None) -> dict[str, Array]:
+        """Inputs of zeros, with the sizes given for symbols (1 where none is given).
+
+        Raises:
+            InputError: a symbol that no input has, or a size below 0.
+        """
+        given = dict(sizes or {})
+        known = {name for spec in self._inputs.values() for dim in spec.shape or () for name in symbols_of(dim or 0)}
+        for name, size in given.items():
+            if name not in known or size < 0:
+                raise InputError(
+                    f"no size {name}={size} can be given: the model's sizes are {', '.join(sorted(known)) or 'fixed'}"
+                )
+        filled: dict[str, Dim] = {name: given.get(name, 1) for name in known}
+        arrays = {}
+        for name, spec in self._inputs.items():
+            shape = [1 if dim is None else substitute(dim, filled) for dim in spec.shape or ()]
+            arrays[name] = np.zeros([dim if isinstance(dim, int) else 1 for dim in shape], dtype=spec.dtype.numpy())
+        return arrays
+
+    def warm_up(self, sizes: Mapping[str, int] | None = None, *, runs: int = 1) -> None:
+        """Run on zeros, so that the first real run does not pay for allocations and, on a GPU, for compiling kernels.
+
+        Raises:
+            InputError: as `example_inputs` does.
+        """
+        inputs = self.example_inputs(sizes)
+        for _ in range(runs):
+            self.run(inputs)
+
+    def end_profile(self) -> Path:
+        """Close the profile that the session was asked for, and return its path."""
+        return Path(self._session.end_profiling())
+
+
+def _load(model: bytes | str | os.PathLike[str], options: Any, providers: list[str]) -> Any:
+    import onnxruntime
+
+    source = model if isinstance(model, bytes) else os.fspath(model)
+    label = "the model" if isinstance(model, bytes) else str(source)
+    try:
+        return onnxruntime.InferenceSession(source, options, providers=providers, enable_fallback=0)
+    except runtime_errors() as error:
+        text = message(error)
+        if kind(error) in _UNSUPPORTED or "NOT_IMPLEMENTED" in text:
+            raise TargetError(f"{providers[0]} lacks a kernel that {label} needs: {text}") from None
+        if kind(error) in _DAMAGED:
+            raise OnnxError(f"ONNX Runtime finds {label} damaged or invalid: {text}") from None
+        raise OnnxError(f"ONNX Runtime cannot load {label}: {text}") from None

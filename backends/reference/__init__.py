@@ -1,0 +1,1 @@
+"""The reference: a graph interpreted with numpy, node by node, as the oracle of every other backend."""

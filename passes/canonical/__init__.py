@@ -1,0 +1,15 @@
+"""Canonical forms: of the many ways to spell the same computation, the one that patterns are matched in.
+
+Each module holds the rules of one theme. All rules keep what the graph computes, up to rounding. `CANONICAL` is all of
+them; patterns go through the same rules (`tfgraph.passes.pattern`).
+"""
+
+from tfgraph.passes.canonical.arithmetic import ARITHMETIC
+from tfgraph.passes.canonical.linear import LINEAR
+from tfgraph.passes.canonical.trivial import TRIVIAL
+from tfgraph.passes.canonical.views import VIEWS
+from tfgraph.passes.rewrite import RuleSet
+
+CANONICAL = RuleSet(TRIVIAL, ARITHMETIC, VIEWS, LINEAR)
+
+__all__ = ["CANONICAL"]

@@ -1,0 +1,130 @@
+"""Arithmetic with constants: powers, quotients and differences become products and sums; scales move outward and meet.
+
+x ** 2          ->  x * x                1 / sqrt forms   ->  Div(1, Sqrt(x))
+x / c, x - c    ->  x * (1/c), x + (-c)  (x * c) * y      ->  (x * y) * c
+"""
+
+from __future__ import annotations
+
+import math
+
+from tfgraph.ir.graph import Node, Value
+from tfgraph.passes.rewrite import Rewriter, RuleSet, scalar_of
+
+ARITHMETIC = RuleSet()
+
+
+def _is_float(node: Node) -> bool:
+    return node.output.dtype.is_float
+
+
+def _keeps_shape(value: Value, node: Node) -> bool:
+    """Whether `value` has the shape of the node's result (a constant of higher rank may have changed it)."""
+    shape = value.type.known_shape
+    return shape is not None and shape == node.output.type.known_shape
+
+
+@ARITHMETIC.rule("Add", "Mul", "Max", "Min", "And", "Or", "Equal")
+def constants_second(node: Node, rewriter: Rewriter) -> Value | None:
+    """`c + x` is written `x + c`."""
+    if len(node.inputs) != 2:
+        return None
+    left, right = node.required(0), node.required(1)
+    if left.constant is None or right.constant is not None:
+        return None
+    return rewriter.emit(node.key, [right, left], node.attributes)
+
+
+@ARITHMETIC.rule("Pow")
+def expand_power(node: Node, rewriter: Rewriter) -> Value | None:
+    """Powers with small constant exponents are written as products and roots."""
+    x, exponent = node.required(0), scalar_of(node.input(1))
+    if exponent is None or not _is_float(node) or not _keeps_shape(x, node):
+        return None
+    if exponent == 1.0:
+        return x
+    if exponent == 2.0:
+        return rewriter.emit("Mul", [x, x])
+    if exponent == 3.0:
+        return rewriter.emit("Mul", [rewriter.emit("Mul", [x, x]), x])
+    if exponent == 0.5:
+        return rewriter.emit("Sqrt", [x])
+    if exponent == -0.5:
+        return rewriter.emit("Div", [rewriter.scalar(1.0, x), rewriter.emit("Sqrt", [x])])
+    if exponent == -1.0:
+        return rewriter.emit("Div", [rewriter.scalar(1.0, x), x])
+    return None
+
+
+@ARITHMETIC.rule("Reciprocal")
+def reciprocal_is_quotient(node: Node, rewriter: Rewriter) -> Value:
+    """`Reciprocal(x)` is written `1 / x`."""
+    x = node.required(0)
+    return rewriter.emit("Div", [rewriter.scalar(1.0, x), x])
+
+
+@ARITHMETIC.rule("Mul")
+def product_with_reciprocal(node: Node, rewriter: Rewriter) -> Value | None:
+    """`x * (1 / y)` is written `x / y`."""
+    for x, inverse in ((node.input(0), node.input(1)), (node.input(1), node.input(0))):
+        if x is None or inverse is None or inverse.producer is None or inverse.producer.key != "Div":
+            continue
+        if scalar_of(inverse.producer.input(0)) == 1.0 and scalar_of(x) is None:
+            return rewriter.emit("Div", [x, inverse.producer.required(1)])
+    return None
+
+
+@ARITHMETIC.rule("Div")
+def divide_by_constant(node: Node, rewriter: Rewriter) -> Value | None:
+    """`x / c` is written `x * (1 / c)`."""
+    x, divisor = node.required(0), scalar_of(node.input(1))
+    if divisor is None or divisor == 0.0 or not math.isfinite(1.0 / divisor) or not _is_float(node):
+        return None
+    if x.constant is not None or not _keeps_shape(x, node):
+        return None
+    return rewriter.emit("Mul", [x, rewriter.scalar(1.0 / divisor, x)])
+
+
+@ARITHMETIC.rule("Sub")
+def subtract_constant(node: Node, rewriter: Rewriter) -> Value | None:
+    """`x - c` is written `x + (-c)`."""
+    x, number = node.required(0), scalar_of(node.input(1))
+    if number is None or x.constant is not None or not _is_float(node) or not _keeps_shape(x, node):
+        return None
+    return rewriter.emit("Add", [x, rewriter.scalar(-number, x)])
+
+
+@ARITHMETIC.rule("Add", "Mul")
+def drop_neutral(node: Node, _rewriter: Rewriter) -> Value | None:
+    """`x + 0` and `x * 1` are x."""
+    x = node.required(0)
+    neutral = 0.0 if node.key == "Add" else 1.0
+    return x if scalar_of(node.input(1)) == neutral and _keeps_shape(x, node) else None
+
+
+def _scaled(value: Value | None) -> tuple[Value, float] | None:
+    """`(x, c)` where the value is `x * c` and nothing else reads it."""
+    if value is None or value.producer is None or value.producer.key != "Mul" or value.num_uses != 1:
+        return None
+    x, factor = value.producer.required(0), scalar_of(value.producer.input(1))
+    return (x, factor) if factor is not None and x.type.known_shape == value.type.known_shape else None
+
+
+@ARITHMETIC.rule("Mul")
+def gather_scales(node: Node, rewriter: Rewriter) -> Value | None:
+    """`(x * c) * d` is `x * (c * d)`; `(x * c) * y` is `(x * y) * c`: scales end up outermost, in one place."""
+    if not _is_float(node):
+        return None
+    left, right = node.required(0), node.required(1)
+    scaled = _scaled(left)
+    outer = scalar_of(right)
+    if scaled is not None and outer is not None:
+        product = scaled[1] * outer
+        fits = math.isfinite(product) and abs(product) > 1e-30 and _keeps_shape(left, node)
+        return rewriter.emit("Mul", [scaled[0], rewriter.scalar(product, left)]) if fits else None
+    for mine, other in ((left, right), (right, left)):
+        scaled = _scaled(mine)
+        if scaled is not None and other.constant is None:
+            x, factor = scaled
+            return rewriter.emit("Mul", [rewriter.emit("Mul", [x, other]), rewriter.scalar(factor, mine)])
+    return None

@@ -1,0 +1,61 @@
+"""Linear layers: every spelling becomes `MatMul` with a weight of shape [in, out], and an `Add` of the bias."""
+
+from __future__ import annotations
+
+from tfgraph.ir.graph import Node, Value
+from tfgraph.ir.optable import attribute
+from tfgraph.passes.rewrite import Rewriter, RuleSet
+
+LINEAR = RuleSet()
+
+
+@LINEAR.rule("Gemm")
+def gemm_is_matmul(node: Node, rewriter: Rewriter) -> Value:
+    """`Gemm(a, b, c)` is written `MatMul(a, b) * alpha + c * beta`, with its transposes outside."""
+    a, b, c = node.required(0), node.required(1), node.input(2)
+    if attribute(node, "transA"):
+        a = rewriter.emit("Transpose", [a], {"perm": (1, 0)})
+    if attribute(node, "transB"):
+        b = rewriter.emit("Transpose", [b], {"perm": (1, 0)})
+    result = rewriter.emit("MatMul", [a, b])
+    alpha, beta = attribute(node, "alpha"), attribute(node, "beta")
+    if alpha != 1.0:
+        result = rewriter.emit("Mul", [result, rewriter.scalar(alpha, result)])
+    if c is None or beta == 0.0:
+        return result
+    if beta != 1.0:
+        c = rewriter.emit("Mul", [c, rewriter.scalar(beta, c)])
+    return rewriter.emit("Add", [result, c])
+
+
+@LINEAR.rule("MatMul")
+def unflatten_matmul(node: Node, rewriter: Rewriter) -> Value | None:
+    """`MatMul(Reshape(x, [-1, in]), w)` works on x as it is; the reshape moves behind it, where it meets its inverse."""
+    flat, weight = node.required(0), node.required(1)
+    if weight.type.known_shape is None or weight.rank != 2 or flat.producer is None or flat.producer.key != "Reshape":
+        return None
+    x = flat.producer.required(0)
+    if x.type.known_shape is None or flat.rank != 2 or x.rank < 3 or x.shape[-1] != flat.shape[-1]:
+        return None
+    product = rewriter.emit("MatMul", [x, weight])
+    return rewriter.emit("Reshape", [product, rewriter.ints(_flat_target(node))])
+
+
+def _flat_target(node: Node) -> list[int]:
+    width = node.output.shape[-1]
+    return [-1, width if isinstance(width, int) else 0]
+
+
+@LINEAR.rule("Add")
+def unflatten_bias(node: Node, rewriter: Rewriter) -> Value | None:
+    """`Reshape(y, [-1, out]) + bias` adds before the reshape."""
+    flat, bias = node.required(0), node.required(1)
+    if bias.constant is None or bias.rank > 1 or flat.producer is None or flat.producer.key != "Reshape":
+        return None
+    x = flat.producer.required(0)
+    if flat.num_uses != 1 or x.type.known_shape is None or not x.shape or flat.rank == 0:
+        return None
+    if x.shape[-1] != flat.shape[-1] or flat.type.known_shape != node.output.type.known_shape:
+        return None
+    total = rewriter.emit("Add", [x, bias])
+    return rewriter.emit("Reshape", [total, flat.producer.required(1)])

@@ -1,0 +1,99 @@
+"""Nodes that do nothing, and settings that have two spellings."""
+
+from __future__ import annotations
+
+from tfgraph.ir.dtypes import DType
+from tfgraph.ir.graph import Node, Value
+from tfgraph.ir.optable import attribute
+from tfgraph.passes.rewrite import Rewriter, RuleSet
+
+TRIVIAL = RuleSet()
+
+_EXACT_UNDER = {
+    # a cast from the first to any of the second and back loses nothing
+    DType.BOOL: frozenset(DType),
+    DType.FLOAT16: frozenset({DType.FLOAT32, DType.FLOAT64}),
+    DType.BFLOAT16: frozenset({DType.FLOAT32, DType.FLOAT64}),
+    DType.INT32: frozenset({DType.INT64, DType.FLOAT64}),
+    DType.FLOAT32: frozenset({DType.FLOAT64}),
+}
+
+
+@TRIVIAL.rule("Identity", "Dropout")
+def drop_identity(node: Node, _rewriter: Rewriter) -> Value | None:
+    """`Identity(x)` is x; so is `Dropout(x)`, which is off unless its third operand says otherwise."""
+    if len(node.outputs) > 1 or node.input(2) is not None:
+        return None
+    return node.required(0)
+
+
+@TRIVIAL.rule("Cast")
+def drop_cast(node: Node, rewriter: Rewriter) -> Value | None:
+    """A cast to the dtype that the operand has; a cast through a wider dtype and back, or on to a third."""
+    x = node.required(0)
+    if x.dtype is node.output.dtype:
+        return x
+    inner = x.producer
+    if inner is not None and inner.key == "Cast":
+        source = inner.required(0)
+        if x.dtype in _EXACT_UNDER.get(source.dtype, frozenset()):
+            if source.dtype is node.output.dtype:
+                return source
+            return rewriter.emit("Cast", [source], {"to": node.output.dtype.value})
+    return None
+
+
+@TRIVIAL.rule("Expand")
+def drop_expand(node: Node, _rewriter: Rewriter) -> Value | None:
+    """An expansion to the shape that the operand has."""
+    x = node.required(0)
+    return x if x.type.known_shape is not None and x.type.known_shape == node.output.type.known_shape else None
+
+
+@TRIVIAL.rule("Concat", "Sum", "Max", "Min", "Mean")
+def drop_single(node: Node, _rewriter: Rewriter) -> Value | None:
+    """A concatenation, sum, maximum, minimum or mean of one operand."""
+    return node.required(0) if len(node.inputs) == 1 else None
+
+
+@TRIVIAL.rule("Slice")
+def drop_slice(node: Node, _rewriter: Rewriter) -> Value | None:
+    """A slice that keeps everything in order."""
+    x = node.required(0)
+    steps = node.input(4)
+    forward = steps is None or (steps.content is not None and all(step == 1 for step in steps.content))
+    same = x.type.known_shape is not None and x.type.known_shape == node.output.type.known_shape
+    return x if same and forward else None
+
+
+@TRIVIAL.rule("Softmax", "LogSoftmax", "Concat", "Split", "LayerNormalization", "RMSNormalization")
+def count_axis_from_end(node: Node, rewriter: Rewriter) -> tuple[Value, ...] | None:
+    """An axis is written as a negative number, so that patterns do not depend on the rank."""
+    axis = attribute(node, "axis")
+    value = node.required(0)
+    if axis is None or axis < 0 or value.type.known_shape is None:
+        return None
+    return rewriter.emit_all(node.key, node.inputs, {**node.attributes, "axis": axis - value.rank}, len(node.outputs))
+
+
+@TRIVIAL.rule("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL2", "ReduceSumSquare")
+def count_axes_from_end(node: Node, rewriter: Rewriter) -> Value | None:
+    """The axes of a reduction are written as ascending negative numbers."""
+    x, axes = node.required(0), node.input(1)
+    if axes is None or axes.content is None or x.type.known_shape is None:
+        return None
+    given = [axis for axis in axes.content if isinstance(axis, int)]
+    wanted = sorted(axis if axis < 0 else axis - x.rank for axis in given)
+    if len(given) != len(axes.content) or given == wanted:
+        return None
+    return rewriter.emit(node.key, [x, rewriter.ints(wanted)], node.attributes)
+
+
+@TRIVIAL.rule("Split")
+def split_evenly(node: Node, rewriter: Rewriter) -> tuple[Value, ...] | None:
+    """A split into equal parts says how many, not how large."""
+    sizes = node.input(1)
+    if sizes is None or sizes.content is None or len(set(sizes.content)) != 1:
+        return None
+    count = len(sizes.content)
+    return rewriter.emit_all("Split", [node.required(0)], {**node.attributes, "num_outputs": count}, count)

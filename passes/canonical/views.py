@@ -1,0 +1,115 @@
+"""Views: operators that only rearrange. Squeezes, flattenings and reshapes become one reshape; transposes merge.
+
+A reshape's target is written with 0 where a symbolic size is copied and -1 where one is left over, so that shape
+arithmetic in front of it dies.
+"""
+
+from __future__ import annotations
+
+from tfgraph.ir.dims import Expr, Shape
+from tfgraph.ir.graph import Node, Value
+from tfgraph.ir.optable import attribute
+from tfgraph.passes.rewrite import Rewriter, RuleSet
+
+VIEWS = RuleSet()
+
+
+def static_target(source: Shape, wanted: Shape) -> list[int] | None:
+    """The constant target that makes a reshape from `source` give `wanted`, or None where there is none."""
+    target: list[int | Expr] = [
+        0 if isinstance(dim, Expr) and axis < len(source) and source[axis] == dim else dim
+        for axis, dim in enumerate(wanted)
+    ]
+    if any(dim == 0 for dim in wanted):
+        return None
+    open_axes = [dim for dim in target if isinstance(dim, Expr)]
+    if len(open_axes) > 1:
+        return None
+    return [-1 if isinstance(dim, Expr) else dim for dim in target]
+
+
+def _reshape(rewriter: Rewriter, x: Value, shape: Shape) -> Value | None:
+    target = static_target(x.shape, shape)
+    return None if target is None else rewriter.emit("Reshape", [x, rewriter.ints(target)])
+
+
+@VIEWS.rule("Squeeze", "Unsqueeze", "Flatten")
+def view_is_reshape(node: Node, rewriter: Rewriter) -> Value | None:
+    """`Squeeze`, `Unsqueeze` and `Flatten` are written as `Reshape`."""
+    x, shape = node.required(0), node.output.type.known_shape
+    if x.type.known_shape is None or shape is None or x.content is not None:
+        return None
+    return x if shape == x.shape else _reshape(rewriter, x, shape)
+
+
+@VIEWS.rule("Reshape")
+def simplify_reshape(node: Node, rewriter: Rewriter) -> Value | None:
+    """A reshape to the same shape is nothing; a reshape of a reshape is one; a computed target becomes a constant."""
+    x, shape = node.required(0), node.output.type.known_shape
+    if x.type.known_shape is None or shape is None or x.content is not None:
+        return None
+    if shape == x.shape:
+        return x
+    inner = x.producer
+    if inner is not None and inner.key == "Reshape":
+        source = inner.required(0)
+        if source.type.known_shape is not None:
+            if source.shape == shape:
+                return source
+            merged = _reshape(rewriter, source, shape)
+            if merged is not None:
+                return merged
+    target = static_target(x.shape, shape)
+    given = node.required(1)
+    if target is None or (given.constant is not None and given.content == tuple(target)):
+        return None
+    if not attribute(node, "allowzero") or given.constant is None:
+        return rewriter.emit("Reshape", [x, rewriter.ints(target)])
+    return None
+
+
+def _order(node: Node) -> tuple[int, ...]:
+    given = attribute(node, "perm")
+    return tuple(given) if given is not None else tuple(reversed(range(node.required(0).rank)))
+
+
+def matrix_transpose(rank: int) -> tuple[int, ...]:
+    """The permutation that exchanges the last two axes."""
+    return (*range(rank - 2), rank - 1, rank - 2)
+
+
+@VIEWS.rule("Transpose")
+def merge_transposes(node: Node, rewriter: Rewriter) -> Value | None:
+    """A transpose that moves nothing is nothing; a transpose of a transpose is one.
+
+    The exchange of the last two axes in front of a matrix product stays by itself: see `part_matrix_transpose`.
+    """
+    x = node.required(0)
+    if x.type.known_shape is None:
+        return None
+    order = _order(node)
+    if order == tuple(range(len(order))):
+        return x
+    inner = x.producer
+    if inner is not None and inner.key == "Transpose":
+        first = _order(inner)
+        merged = tuple(first[axis] for axis in order)
+        if len(order) == 2 or order != matrix_transpose(len(order)) or merged == tuple(range(len(order))):
+            return rewriter.emit("Transpose", [inner.required(0)], {"perm": merged})
+    return rewriter.emit("Transpose", [x], {"perm": order}) if "perm" not in node.attributes else None
+
+
+@VIEWS.rule("MatMul")
+def part_matrix_transpose(node: Node, rewriter: Rewriter) -> Value | None:
+    """In `MatMul(a, Transpose(x))` that sums over the last axis of x, the exchange of the last two axes comes last.
+
+    So the transposed keys of attention look the same whether an exporter merged their transposes or not.
+    """
+    right = node.required(1)
+    if right.producer is None or right.producer.key != "Transpose" or right.rank < 3:
+        return None
+    order, swap = _order(right.producer), matrix_transpose(right.rank)
+    if order == swap or order[-2] != right.rank - 1:
+        return None
+    heads = rewriter.emit("Transpose", [right.producer.required(0)], {"perm": tuple(order[axis] for axis in swap)})
+    return rewriter.emit("MatMul", [node.required(0), rewriter.emit("Transpose", [heads], {"perm": swap})])

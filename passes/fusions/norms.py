@@ -1,0 +1,51 @@
+"""LayerNorm and RMSNorm, and their forms with the residual sum inside."""
+
+from __future__ import annotations
+
+from tfgraph.dsl.functions import layer_norm, rms_norm, skip_layer_norm, skip_rms_norm
+from tfgraph.passes.fusion import Fusion
+from tfgraph.passes.pattern import ANY, Variant, floats
+
+_X = floats("...", "h")
+_VECTOR = floats("h")
+
+NORMS = (
+    Fusion(
+        "LayerNormalization",
+        layer_norm,
+        (
+            Variant({"x": _X, "scale": _VECTOR, "bias": _VECTOR}, {"epsilon": ANY}),
+            Variant({"x": _X, "scale": _VECTOR}, {"epsilon": ANY}),
+        ),
+    ),
+    Fusion(
+        "RMSNormalization",
+        rms_norm,
+        (Variant({"x": _X, "scale": _VECTOR}, {"epsilon": ANY}),),
+        witness="ReduceMean",
+    ),
+)
+
+_OUTPUT_AND_SUM = (0, 3)
+_LEADING = (("b", "s"), ("n",))
+
+
+def _skip(*choices: tuple[str, ...]) -> tuple[Variant, ...]:
+    """A variant for each choice of vectors, over [batch, seq, hidden] and over [tokens, hidden]."""
+    variants = []
+    for vectors in choices:
+        for leading in _LEADING:
+            x = floats(*leading, "h")
+            inputs = {"input": x, "skip": x, **dict.fromkeys(vectors, _VECTOR)}
+            variants.append(Variant(inputs, {"epsilon": ANY}, _OUTPUT_AND_SUM))
+    return tuple(variants)
+
+
+SKIP_NORMS = (
+    Fusion(
+        "com.microsoft::SkipLayerNormalization",
+        skip_layer_norm,
+        _skip(("gamma", "beta", "bias"), ("gamma", "beta"), ("gamma", "bias"), ("gamma",)),
+    ),
+    Fusion("com.microsoft::SkipSimplifiedLayerNormalization", skip_rms_norm, _skip(("gamma", "bias"), ("gamma",))),
+)

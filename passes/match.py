@@ -1,0 +1,331 @@
+"""Matching: does this place in a graph compute what this pattern computes?
+
+Matching starts at the pattern's first result and walks both graphs upwards together. Values are bound to values, symbols
+to sizes, placeholders to numbers. Operands of commutative operators are tried in both orders. What does not influence
+the result is not looked at: the operand of a `Reshape` or `Expand` says nothing that the result's type does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tfgraph.dsl.trace import Placeholder
+from tfgraph.ir.dim_text import format_shape
+from tfgraph.ir.dims import Dim, Expr, Symbol, exact_div, substitute
+from tfgraph.ir.graph import Node, Value
+from tfgraph.ir.optable import attribute, get_spec
+from tfgraph.passes.pattern import LEADING, Pattern
+from tfgraph.passes.rewrite import scalar_of
+
+_TYPE_SAYS_ALL = frozenset({"Reshape", "Expand"})
+_RELATIVE_TOLERANCE = 1e-4
+
+
+@dataclass
+class Bindings:
+    """What a (partial) match has bound so far."""
+
+    nodes: dict[Node, Node] = field(default_factory=dict)  # pattern node -> graph node
+    values: dict[Value, Value] = field(default_factory=dict)  # pattern value -> graph value
+    sizes: dict[str, Dim] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)  # placeholder -> attribute of a nested operator
+    leading: tuple[Dim, ...] | None = None
+    float_dtype: object = None
+    postponed: list[tuple[Dim, Dim]] = field(default_factory=list)
+
+    def copy(self) -> Bindings:
+        """An independent copy, for trying one of several ways."""
+        return Bindings(
+            dict(self.nodes),
+            dict(self.values),
+            dict(self.sizes),
+            dict(self.attributes),
+            self.leading,
+            self.float_dtype,
+            list(self.postponed),
+        )
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The furthest that a match got, and why it stopped."""
+
+    matched: int
+    reason: str
+    touched: tuple[Node, ...]
+
+
+class Matcher:
+    """Looks for one pattern; remembers the attempt that got furthest at each call."""
+
+    def __init__(self, pattern: Pattern) -> None:
+        self.pattern = pattern
+        self._free = set(pattern.inputs.values())
+        self._numbers = set(pattern.numbers.values())
+        self._any_shape = {pattern.inputs[name] for name in pattern.variant.broadcast}
+        self.failure: Failure | None = None
+
+    def match(self, root: Node) -> Bindings | None:
+        """Bind the pattern with its first result at the first result of `root`; None, and `failure`, if it is not there."""
+        self.failure = None
+        bindings = self._solve([(self.pattern.outputs[0], root.output)], Bindings())
+        if bindings is None:
+            return None
+        for result in self.pattern.outputs[1:]:
+            if result not in bindings.values:
+                return self._fail(bindings, "one of the results has no counterpart")
+        return self._check_inside(bindings)
+
+    # -- walking --------------------------------------------------------------------------------------------------------
+
+    def _solve(self, agenda: list[tuple[Value, Value]], bindings: Bindings) -> Bindings | None:
+        while agenda:
+            pattern_value, value = agenda.pop()
+            bound = bindings.values.get(pattern_value)
+            if bound is not None:
+                if bound is not value:
+                    return self._fail(bindings, f"%{value.name} should be the same value as %{bound.name}")
+                continue
+            if not self._unify_types(pattern_value, value, bindings):
+                return None
+            bindings.values[pattern_value] = value
+            if pattern_value in self._free:
+                continue
+            if pattern_value in self._numbers:
+                if scalar_of(value) is None:
+                    return self._fail(bindings, f"%{value.name} should be a constant of one element")
+                continue
+            if pattern_value.content is not None:
+                if not self._unify_content(pattern_value, value, bindings):
+                    return None
+                continue
+            if pattern_value.constant is not None:
+                if not _same_constant(pattern_value, value):
+                    return self._fail(bindings, f"%{value.name} should be the constant {_show(pattern_value)}")
+                continue
+            ways = self._operand_ways(pattern_value, value, bindings)
+            if ways is None:
+                return None
+            for way in ways[:-1]:
+                found = self._solve([*agenda, *way], bindings.copy())
+                if found is not None:
+                    return found
+            agenda.extend(ways[-1])
+        for pattern_dim, dim in bindings.postponed:
+            if substitute(pattern_dim, bindings.sizes) != dim:
+                return self._fail(bindings, f"a size is {dim} where {pattern_dim} is expected")
+        return bindings
+
+    def _operand_ways(
+        self, pattern_value: Value, value: Value, bindings: Bindings
+    ) -> list[list[tuple[Value, Value]]] | None:
+        """The pairs to match next; two lists where operands may be exchanged."""
+        expected, found = pattern_value.producer, value.producer
+        if expected is None:
+            self._fail(bindings, f"%{value.name} has no counterpart in the definition")
+            return None
+        if found is None:
+            kind = "a constant" if value.constant is not None else "an input of the graph"
+            self._fail(bindings, f"%{value.name} is {kind}, and {expected.key} is expected")
+            return None
+        if found.key != expected.key:
+            self._fail(bindings, f"{found.describe()} where {expected.key} is expected", found)
+            return None
+        if expected in bindings.nodes:
+            if bindings.nodes[expected] is not found:
+                self._fail(bindings, f"{found.describe()} should be {bindings.nodes[expected].describe()}")
+                return None
+            return [[]]
+        if expected.outputs.index(pattern_value) != found.outputs.index(value):
+            self._fail(bindings, f"%{value.name} is another result of {found.key} than expected", found)
+            return None
+        if not _unify_attributes(expected, found, bindings):
+            self._fail(
+                bindings, f"{found.describe()} has {_settings(found)} where {_settings(expected)} is expected", found
+            )
+            return None
+        bindings.nodes[expected] = found
+        if expected.key in _TYPE_SAYS_ALL:
+            return [[(expected.required(0), found.required(0))]]
+        pairs: list[tuple[Value, Value]] = []
+        if len(expected.inputs) != len(found.inputs):
+            self._fail(
+                bindings, f"{found.describe()} has {len(found.inputs)} operands, not {len(expected.inputs)}", found
+            )
+            return None
+        for wanted, given in zip(expected.inputs, found.inputs, strict=True):
+            if (wanted is None) != (given is None):
+                self._fail(bindings, f"{found.describe()} has or lacks an optional operand", found)
+                return None
+            if wanted is not None and given is not None:
+                pairs.append((wanted, given))
+        if get_spec(expected.key).commutative and len(pairs) == 2 and pairs[0][1] is not pairs[1][1]:
+            (first, a), (second, b) = pairs
+            if second.constant is None or b.constant is None:
+                return [[(first, b), (second, a)], pairs] if first is not second else [pairs]
+        pairs.reverse()
+        return [pairs]
+
+    # -- types ----------------------------------------------------------------------------------------------------------
+
+    def _unify_types(self, pattern_value: Value, value: Value, bindings: Bindings) -> bool:
+        if pattern_value in self._numbers:
+            return True
+        expected, found = pattern_value.type, value.type
+        if expected.dtype.is_float:
+            if bindings.float_dtype is None and found.dtype.is_float:
+                bindings.float_dtype = found.dtype
+            if found.dtype is not bindings.float_dtype:
+                self._fail(
+                    bindings, f"%{value.name} is {found.dtype}, and {bindings.float_dtype or 'float'} is expected"
+                )
+                return False
+        elif expected.dtype is not found.dtype:
+            self._fail(bindings, f"%{value.name} is {found.dtype}, and {expected.dtype} is expected")
+            return False
+        if pattern_value.constant is not None or pattern_value in self._any_shape:
+            return True
+        if found.known_shape is None:
+            self._fail(bindings, f"the rank of %{value.name} is not known")
+            return False
+        if not self._unify_shapes(expected.shape, found.known_shape, bindings):
+            shape, wanted = format_shape(found.known_shape), format_shape(expected.shape)
+            self._fail(bindings, f"%{value.name} has shape {shape}, and {wanted} is expected")
+            return False
+        return True
+
+    def _unify_shapes(self, expected: tuple[Dim, ...], found: tuple[Dim, ...], bindings: Bindings) -> bool:
+        if expected and isinstance(expected[0], Expr) and _symbol_name(expected[0]) == LEADING:
+            split = len(found) - len(expected) + 1
+            if split < 0:
+                return False
+            leading, found = found[:split], found[split:]
+            expected = expected[1:]
+            if bindings.leading is None:
+                bindings.leading = leading
+            elif bindings.leading != leading:
+                return False
+        return len(expected) == len(found) and all(
+            _unify_dim(wanted, given, bindings) for wanted, given in zip(expected, found, strict=True)
+        )
+
+    def _unify_content(self, pattern_value: Value, value: Value, bindings: Bindings) -> bool:
+        expected, found = pattern_value.content, value.content
+        if expected is None or found is None or len(expected) != len(found):
+            self._fail(bindings, f"the elements of %{value.name} are not known")
+            return False
+        for wanted, given in zip(expected, found, strict=True):
+            if not _unify_dim(wanted, given, bindings):
+                self._fail(bindings, f"%{value.name} holds {list(found)} where {list(expected)} is expected")
+                return False
+        return True
+
+    # -- what else must hold --------------------------------------------------------------------------------------------
+
+    def _check_inside(self, bindings: Bindings) -> Bindings | None:
+        """Nothing outside the match may read what disappears with it."""
+        covered = set(bindings.nodes.values())
+        free = {
+            bindings.values[value]
+            for value in (*self.pattern.outputs, *self.pattern.shareable)
+            if value in bindings.values
+        }
+        for node in bindings.nodes.values():
+            for value in node.outputs:
+                if value in free:
+                    continue
+                if value.is_output:
+                    return self._fail(bindings, f"%{value.name}, inside it, is an output of the graph")
+                for user in value.users:
+                    if user not in covered:
+                        return self._fail(bindings, f"%{value.name}, inside it, is also read by {user.describe()}")
+        return bindings
+
+    def _fail(self, bindings: Bindings, reason: str, node: Node | None = None) -> None:
+        matched = len(bindings.nodes)
+        if self.failure is None or matched > self.failure.matched:
+            touched = tuple(bindings.nodes.values()) + ((node,) if node is not None else ())
+            self.failure = Failure(matched, reason, touched)
+
+
+def _symbol_name(dim: Expr) -> str | None:
+    if len(dim.terms) == 1:
+        (monomial, coefficient) = dim.terms[0]
+        if coefficient == 1 and len(monomial) == 1 and isinstance(monomial[0], Symbol):
+            return monomial[0].name
+    return None
+
+
+def _unify_dim(expected: Dim, found: Dim, bindings: Bindings) -> bool:
+    """Make the pattern's size `expected` stand for `found`; what cannot be decided yet is postponed."""
+    if isinstance(expected, int):
+        return expected == found
+    name = _symbol_name(expected)
+    if name is not None:
+        bound = bindings.sizes.setdefault(name, found)
+        return bound == found
+    partly = substitute(expected, bindings.sizes)
+    unbound = _single_unbound(expected, partly, bindings)
+    if unbound is not None:
+        factor, unknown = unbound
+        quotient = exact_div(found, factor)
+        if quotient is None:
+            return False
+        bindings.sizes[unknown] = quotient
+        return True
+    bindings.postponed.append((expected, found))
+    return True
+
+
+def _single_unbound(expected: Expr, partly: Dim, bindings: Bindings) -> tuple[Dim, str] | None:
+    """`(factor, name)` where `expected` is `factor * name`, with only the symbol `name` not bound yet."""
+    if len(expected.terms) != 1:
+        return None
+    monomial, coefficient = expected.terms[0]
+    names = [atom.name for atom in monomial if isinstance(atom, Symbol)]
+    free = [name for name in names if name not in bindings.sizes]
+    if len(names) != len(monomial) or len(free) != 1:
+        return None
+    factor: Dim = coefficient
+    for name in names:
+        if name != free[0]:
+            factor = factor * bindings.sizes[name]
+    return factor, free[0]
+
+
+def _unify_attributes(expected: Node, found: Node, bindings: Bindings) -> bool:
+    """Equal attributes; a placeholder or a symbol of the pattern is bound to what the graph has."""
+    for name in {**expected.attributes, **found.attributes}:
+        wanted, given = attribute(expected, name), attribute(found, name)
+        if isinstance(wanted, Placeholder):
+            if bindings.attributes.setdefault(wanted.name, given) != given:
+                return False
+        elif isinstance(wanted, Expr):
+            if not isinstance(given, int) or not _unify_dim(wanted, given, bindings):
+                return False
+        elif wanted != given:
+            return False
+    return True
+
+
+def _same_constant(pattern_value: Value, value: Value) -> bool:
+    expected, found = pattern_value.constant, value.constant
+    if expected is None or found is None or not found.has_data:
+        return False
+    if found.size != expected.size:
+        return False
+    if expected.dtype.is_float:
+        wanted, given = expected.numpy().astype(np.float64).reshape(-1), found.numpy().astype(np.float64).reshape(-1)
+        return bool(np.allclose(wanted, given, rtol=_RELATIVE_TOLERANCE, atol=0.0))
+    return bool(np.array_equal(expected.numpy().reshape(-1), found.numpy().reshape(-1)))
+
+
+def _show(value: Value) -> str:
+    return "" if value.constant is None else str(value.constant.numpy().reshape(-1).tolist())
+
+
+def _settings(node: Node) -> str:
+    return ", ".join(f"{name}={value}" for name, value in node.attributes.items()) or "defaults"

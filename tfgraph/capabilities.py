@@ -1,0 +1,82 @@
+"""What a target can run: the description that passes and backends ask, so that none of them ever tests a target's name.
+
+The class is here; the tables are with the backends that know them (`tfgraph/backends/*/capabilities.py`), and
+`tfgraph/targets.py` finds a table by its target's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tfgraph.ir.dtypes import DType
+
+@dataclass(frozen=True)
+class Support:
+    """How a target runs one operator.
+
+    Attributes:
+        dtypes: element types of the first operand that it takes; empty for all.
+        attributes: for an attribute name, the values that it takes; an attribute not named takes any value.
+        without_inputs: positions of optional operands that it does not take.
+        num_outputs: how many of the operator's results it gives; None for all.
+    """
+
+    dtypes: frozenset[DType] = frozenset()
+    attributes: Mapping[str, frozenset[Any]] = field(default_factory=dict)
+    without_inputs: frozenset[int] = frozenset()
+    num_outputs: int | None = None
+
+@dataclass(frozen=True)
+class Capabilities:
+    """A target: the operators it runs, the opset and file version it reads, and how its sessions are made.
+
+    Attributes:
+        name: what a user calls it.
+        opset: the ONNX opset stamped on files for it.
+        ir_version: the ONNX IR version stamped on files for it.
+        domains: versions of other operator domains that it knows.
+        operators: operator key (`LayerNormalization`, `com.microsoft::BiasGelu`) to how it is run. A primitive operator of
+            the ONNX domain that is not listed is run if the opset has it; a composite or foreign one that is not listed
+            is replaced by its definition.
+    """
+
+    name: str
+    opset: int
+    ir_version: int
+    domains: Mapping[str, int] = field(default_factory=dict)
+    operators: Mapping[str, Support] = field(default_factory=dict)
+
+    def refusal(
+        self,
+        key: str,
+        *,
+        since: int,
+        composite: bool,
+        dtypes: tuple[DType | None, ...],
+        attributes: Mapping[str, Any],
+        num_outputs: int,
+    ) -> str | None:
+        """Why this target cannot run an application of the operator `key`, or None if it can.
+
+        `since` is the opset that brought the operator, `dtypes` are those of the operands (None where one is left out),
+        and `attributes` has the defaults filled in.
+        """
+        support = self.operators.get(key)
+        if support is None:
+            if composite or "::" in key:
+                return f"{self.name} has no {key}"
+            return None if since <= self.opset else f"{key} came with opset {since}, and {self.name} reads {self.opset}"
+        first = next((dtype for dtype in dtypes if dtype is not None), None)
+        if support.dtypes and first is not None and first not in support.dtypes:
+            return f"{key} on {self.name} does not take {first}"
+        for name, allowed in support.attributes.items():
+            if attributes.get(name) not in allowed:
+                return f"{key} on {self.name} does not take {name}={attributes.get(name)!r}"
+        for index in support.without_inputs:
+            if index < len(dtypes) and dtypes[index] is not None:
+                return f"{key} on {self.name} does not take input {index}"
+        if support.num_outputs is not None and num_outputs > support.num_outputs:
+            return f"{key} on {self.name} gives {support.num_outputs} of the {num_outputs} results asked for"
+        return None

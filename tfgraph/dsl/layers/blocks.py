@@ -1,0 +1,181 @@
+"""`EncoderBlock` and `DecoderBlock`: attention and MLP with residual sums and normalisations, in three arrangements."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tfgraph.dsl.layers.attention import KeyValue, MultiHeadAttention
+from tfgraph.dsl.layers.choices import choose
+from tfgraph.dsl.layers.mlp import MLP
+from tfgraph.dsl.layers.norms import make_norm
+from tfgraph.dsl.layers.rotary import RotaryPositions
+from tfgraph.dsl.module import Module
+from tfgraph.dsl.tensor import Tensor
+from tfgraph.dsl.trace import current_trace
+from tfgraph.errors import ConfigError, TraceError
+
+ARRANGEMENTS = {"pre": "x + f(norm(x))", "post": "norm(x + f(x))", "parallel": "x + attention(norm(x)) + mlp(norm(x))"}
+"""Where a block normalises, with f its attention and then its MLP: GPT-2 and LLaMA; BERT; GPT-J."""
+
+
+@dataclass(frozen=True)
+class BlockOptions:
+    """What blocks of one size may differ in.
+
+    Attributes:
+        norm: `"pre"`, `"post"` or `"parallel"`; see `ARRANGEMENTS`.
+        norm_type: `"layer"` or `"rms"`.
+        eps: what the normalisations add to the variance.
+        activation, gated: of the MLP.
+        bias: whether the projections of attention and MLP have a bias.
+        num_kv_heads, head_dim, window, rotary, scale: of the attention; see `MultiHeadAttention`.
+    """
+
+    norm: str = "pre"
+    norm_type: str = "layer"
+    eps: float = 1e-5
+    activation: str = "gelu"
+    gated: bool = False
+    bias: bool = True
+    num_kv_heads: int | None = None
+    head_dim: int | None = None
+    window: int | None = None
+    rotary: RotaryPositions | None = None
+    scale: float | None = None
+
+    def attention(self, hidden_size: int, num_heads: int, causal: bool) -> MultiHeadAttention:
+        """The self-attention of a block."""
+        return MultiHeadAttention(
+            hidden_size,
+            num_heads,
+            num_kv_heads=self.num_kv_heads,
+            head_dim=self.head_dim,
+            bias=self.bias,
+            causal=causal,
+            window=self.window,
+            rotary=self.rotary,
+            scale=self.scale,
+        )
+
+
+class _Block(Module):
+    """What encoder and decoder blocks share: the parts, and where they are normalised."""
+
+    def __init__(
+        self, hidden_size: int, num_heads: int, intermediate_size: int, options: BlockOptions | None, causal: bool
+    ) -> None:
+        chosen = options or BlockOptions()
+        choose("arrangement of a block", chosen.norm, ARRANGEMENTS)
+        self.arrangement = chosen.norm
+        self.norm1 = make_norm(chosen.norm_type, hidden_size, chosen.eps)
+        self.attention = chosen.attention(hidden_size, num_heads, causal)
+        self.norm2 = None if chosen.norm == "parallel" else make_norm(chosen.norm_type, hidden_size, chosen.eps)
+        self.mlp = MLP(hidden_size, intermediate_size, chosen.activation, chosen.gated, chosen.bias)
+
+    def _before(self, x: Tensor, norm: Module) -> Tensor:
+        """What a part is given."""
+        return x if self.arrangement == "post" else norm(x)
+
+    def _after(self, x: Tensor, norm: Module) -> Tensor:
+        """What follows a residual sum."""
+        return norm(x) if self.arrangement == "post" else x
+
+    def _add(self, x: Tensor, inner: Tensor, attended: Tensor, norm: Module | None = None) -> Tensor:
+        """`x` with the result of attention, which was given `inner` and has the normalisation `norm`, and with the MLP."""
+        if self.norm2 is None:
+            return x + attended + self.mlp(inner)
+        x = self._after(x + attended, norm or self.norm1)
+        return self._after(x + self.mlp(self._before(x, self.norm2)), self.norm2)
+
+
+class EncoderBlock(_Block):
+    """Self-attention in both directions, then an MLP: [batch, seq, hidden_size] -> the same shape.
+
+    Raises:
+        ConfigError: an unknown arrangement, normalisation or activation; sizes that do not divide.
+    """
+
+    def __init__(
+        self, hidden_size: int, num_heads: int, intermediate_size: int, options: BlockOptions | None = None
+    ) -> None:
+        super().__init__(hidden_size, num_heads, intermediate_size, options, causal=False)
+
+    def forward(
+        self,
+        x: Tensor,
+        attention_mask: Tensor | None = None,
+        position_bias: Tensor | None = None,
+        position_ids: Tensor | None = None,
+    ) -> Tensor:
+        """[batch, seq, hidden_size] -> the same shape; the other arguments are those of `MultiHeadAttention`."""
+        inner = self._before(x, self.norm1)
+        attended = self.attention(
+            inner, attention_mask=attention_mask, position_bias=position_bias, position_ids=position_ids
+        )
+        return self._add(x, inner, attended)
+
+
+class DecoderBlock(_Block):
+    """Causal self-attention, attention to a context if there is `cross_attention`, then an MLP; with a cache.
+
+    Raises:
+        ConfigError: an unknown arrangement, normalisation or activation; sizes that do not divide; cross attention in a
+            parallel block.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        num_heads: int,
+        intermediate_size: int,
+        options: BlockOptions | None = None,
+        *,
+        cross_attention: bool = False,
+    ) -> None:
+        super().__init__(hidden_size, num_heads, intermediate_size, options, causal=True)
+        chosen = options or BlockOptions()
+        if cross_attention and chosen.norm == "parallel":
+            raise ConfigError("a parallel block has no place for cross attention: expected norm='pre' or norm='post'")
+        self.cross_norm = make_norm(chosen.norm_type, hidden_size, chosen.eps) if cross_attention else None
+        self.cross_attention = chosen.attention(hidden_size, num_heads, causal=False) if cross_attention else None
+
+    def forward(
+        self,
+        x: Tensor,
+        context: Tensor | KeyValue | None = None,
+        attention_mask: Tensor | None = None,
+        context_mask: Tensor | None = None,
+        position_bias: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_value: KeyValue | None = None,
+        use_cache: bool = False,
+    ) -> Tensor | tuple[Tensor, KeyValue]:
+        """[batch, seq, hidden_size] -> the same shape; with `use_cache`, also the key and value of the self-attention.
+
+        `context` and `context_mask` are for the cross attention, the other arguments for the self-attention; see
+        `MultiHeadAttention`.
+
+        Raises:
+            TraceError: cross attention without a context, or a context without cross attention.
+        """
+        if (context is None) != (self.cross_attention is None):
+            given, made = ("no context", "with") if context is None else ("a context", "without")
+            message = f"{given} for a block made {made} cross_attention: pass both, or none"
+            raise TraceError(current_trace().locate(message))
+        inner = self._before(x, self.norm1)
+        attended, present = self.attention(
+            inner,
+            attention_mask=attention_mask,
+            position_bias=position_bias,
+            position_ids=position_ids,
+            past_key_value=past_key_value,
+            use_cache=True,
+        )
+        if self.cross_attention is not None and self.cross_norm is not None:
+            x = self._after(x + attended, self.norm1)
+            inner = self._before(x, self.cross_norm)
+            attended = self.cross_attention(inner, context, attention_mask=context_mask)
+            result = self._add(x, inner, attended, self.cross_norm)
+        else:
+            result = self._add(x, inner, attended)
+        return (result, present) if use_cache else result

@@ -1,0 +1,122 @@
+"""Masks: from what a user passes as `attention_mask` to the one tensor that the operator Attention takes.
+
+Attention takes either a bool tensor (true: may attend) or a float one (added to the scores), that broadcasts to
+[batch, heads, queries, keys]. `combine_masks` makes it; the rest says what each part means.
+"""
+
+from __future__ import annotations
+
+from tfgraph.dsl import functional as F
+from tfgraph.dsl.functions.attention import LOWEST, causal_keep
+from tfgraph.dsl.layers.position_bias import key_distances
+from tfgraph.dsl.tensor import Tensor
+from tfgraph.dsl.trace import current_trace
+from tfgraph.errors import DTypeError, ShapeError
+from tfgraph.ir.dim_text import format_shape
+from tfgraph.ir.dims import Dim, Expr, Shape
+from tfgraph.ir.dtypes import DType
+
+
+def combine_masks(
+    attention_mask: Tensor | None,
+    *,
+    queries: Dim,
+    keys: Dim,
+    past: Dim = 0,
+    causal: bool = False,
+    window: int | None = None,
+    position_bias: Tensor | None = None,
+) -> Tensor | None:
+    """Everything that limits or biases attention, in one tensor, or None where nothing does.
+
+    Args:
+        attention_mask: one of
+            int or bool [batch, keys]: a padding mask, 1 or true for tokens;
+            int or bool [batch, queries, keys] or [batch, 1 or heads, queries or 1, keys]: 1 or true where a query may attend;
+            float [batch, queries, keys] or [batch or 1, 1 or heads, queries or 1, keys]: added to the scores.
+        queries, keys: sizes; `keys` includes `past`, the ones in the cache.
+        causal: query i attends to keys up to i + past.
+        window: a key is seen if it is less than `window` before its query; not causal, also if it is less than `window` after.
+        position_bias: float [1 or batch, heads, queries, keys], added to the scores.
+
+    Returns bool if all there is are limits; else float, the sum of the biases, with the lowest finite number where a limit
+    forbids to attend.
+
+    Raises:
+        ShapeError: a mask of another rank, or for another number of queries or keys.
+        DTypeError: biases of different dtypes.
+    """
+    keep: Tensor | None = None
+    bias = position_bias
+    if attention_mask is not None:
+        if attention_mask.dtype.is_float:
+            mask = _with_heads(attention_mask, queries, keys)
+            bias = mask if bias is None else bias + mask
+        else:
+            keep = keep_mask(attention_mask, queries, keys)
+    limit = position_limit(queries, keys, past, causal, window)
+    if limit is not None:
+        keep = limit if keep is None else keep & limit
+    if bias is None or keep is None:
+        return keep if bias is None else bias
+    return F.where(keep, bias, lowest(bias.dtype))
+
+
+def keep_mask(attention_mask: Tensor, queries: Dim, keys: Dim) -> Tensor:
+    """A padding mask [batch, keys], or a mask a query, of int or bool, as bool [batch, heads or 1, queries or 1, keys]."""
+    mask = F.cast(attention_mask, DType.BOOL)
+    if mask.rank != 2:
+        return _with_heads(mask, queries, keys)
+    _require_sizes(mask, mask.shape[1:], (keys,))
+    return F.unsqueeze(mask, (1, 2))
+
+
+def position_limit(queries: Dim, keys: Dim, past: Dim, causal: bool, window: int | None) -> Tensor | None:
+    """Which keys a query may see by their positions alone, as bool [queries, keys]; None for all."""
+    if window is None:
+        return causal_keep(queries, keys, past) if causal else None
+    distances = key_distances(queries, keys, past)
+    near = distances > -window
+    return near & (distances <= 0 if causal else distances < window)
+
+
+def lowest(dtype: DType) -> float:
+    """The lowest finite number of a float dtype, which a masked score becomes.
+
+    Raises:
+        DTypeError: attention is not computed in this dtype.
+    """
+    if dtype not in LOWEST:
+        message = f"attention cannot be computed in {dtype}: expected one of {', '.join(map(str, LOWEST))}"
+        raise DTypeError(current_trace().locate(message))
+    return LOWEST[dtype]
+
+
+def _with_heads(mask: Tensor, queries: Dim, keys: Dim) -> Tensor:
+    """[batch, queries, keys] -> [batch, 1, queries, keys]; a mask of rank 4 stays as it is."""
+    if mask.rank not in (3, 4):
+        wanted = "[batch, queries, keys] or [batch, heads, queries, keys]"
+        hint = ", or a padding mask [batch, keys] of int or bool"
+        message = f"attention_mask is {mask.dtype}{format_shape(mask.shape)}: expected {wanted}{hint}"
+        raise ShapeError(current_trace().locate(message))
+    _require_sizes(mask, mask.shape[-2:], (queries, keys))
+    return mask if mask.rank == 4 else F.unsqueeze(mask, (1,))
+
+
+def _require_sizes(mask: Tensor, given: Shape, expected: Shape) -> None:
+    """Refuse a mask whose last axes cannot be those of the scores, before a broadcast says so less clearly."""
+    if all(_may_broadcast(*pair) for pair in zip(given, expected, strict=True)):
+        return
+    names = ("keys",) if len(expected) == 1 else ("queries", "keys")
+    sizes = " and ".join(f"{size} {name}" for size, name in zip(expected, names, strict=True))
+    message = (
+        f"attention_mask is {mask.dtype}{format_shape(mask.shape)}, and attention is over {sizes}: "
+        f"expected its last {'axis' if len(expected) == 1 else 'axes'} to be {format_shape(expected)}, cached keys included"
+    )
+    raise ShapeError(current_trace().locate(message))
+
+
+def _may_broadcast(given: Dim, expected: Dim) -> bool:
+    if isinstance(given, Expr) and isinstance(expected, Expr):
+        return given == expected
+    return given in (1, expected) or isinstance(given, Expr) or isinstance(expected, Expr)

@@ -1,0 +1,71 @@
+"""Reading a configuration's fields out of the object in a `config.json`, with exact errors.
+
+What the fields mean is said by the dataclass they are read into, such as `EncoderConfig`; how the file is read, in
+`tfgraph.checkpoints`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from typing import Any, get_type_hints
+
+from tfgraph.errors import ConfigError
+
+_KINDS = {int: "an integer", float: "a number", bool: "true or false", str: "a text"}
+DEFAULT_NUM_LABELS = 2  # transformers' own, for a classifier whose configuration says nothing
+
+
+def read_fields(cls: type, given: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """The arguments for the dataclass `cls` that a configuration gives: its fields of type int, float, bool and str.
+
+    A field that is absent or null is left to its default; keys that are no fields are left alone. `source` is what to
+    call the configuration in an error.
+
+    Raises:
+        ConfigError: fields without a default that are absent, or values of a wrong type: one error that lists them all.
+    """
+    problems, values = [], {}
+    kinds = get_type_hints(cls)
+    for field in fields(cls):
+        kind = kinds[field.name]
+        if kind not in _KINDS:
+            continue
+        value = given.get(field.name)
+        if value is None:
+            if field.default is MISSING:
+                problems.append(f"'{field.name}' is {'null' if field.name in given else 'missing'}: expected {_KINDS[kind]}")
+        elif not _is_a(value, kind):
+            problems.append(f"'{field.name}' is {value!r}: expected {_KINDS[kind]}")
+        else:
+            values[field.name] = kind(value)
+    if problems:
+        raise ConfigError(f"{source}: {'; '.join(problems)}")
+    return values
+
+
+def _is_a(value: object, kind: type) -> bool:
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is kind
+
+
+def read_labels(given: Mapping[str, Any], source: str) -> tuple[str, ...]:
+    """The names of a classifier's labels, in the order of its logits.
+
+    They are in `id2label`; without it there are `num_labels` (2 if that is absent too), named `LABEL_0`, `LABEL_1`, …
+
+    Raises:
+        ConfigError: `id2label` does not map 0, 1, …, n - 1 to texts, or `num_labels` is not a positive integer.
+    """
+    labels = given.get("id2label")
+    if labels is None:
+        count = given.get("num_labels", DEFAULT_NUM_LABELS)
+        if type(count) is not int or count < 1:
+            raise ConfigError(f"{source}: 'num_labels' is {count!r}: expected a positive integer")
+        return tuple(f"LABEL_{number}" for number in range(count))
+    by_number = {str(number): label for number, label in labels.items()} if isinstance(labels, dict) else {}
+    expected = [str(number) for number in range(len(by_number))]
+    if not by_number or set(by_number) != set(expected) or not all(isinstance(label, str) for label in by_number.values()):
+        raise ConfigError(f"{source}: 'id2label' is {labels!r}: expected an object that maps 0, 1, … to the labels' names")
+    return tuple(by_number[number] for number in expected)

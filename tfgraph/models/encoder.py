@@ -1,0 +1,63 @@
+"""The body of an encoder over tokens: embeddings, a stack of layers, and a pooler. What is put on top is in `tasks.py`."""
+
+from __future__ import annotations
+
+from tfgraph.dsl.layers.blocks import EncoderBlock
+from tfgraph.dsl.layers.masks import keep_mask
+from tfgraph.dsl.module import Module, ModuleList
+from tfgraph.dsl.tensor import Tensor
+from tfgraph.models.embeddings import TextEmbeddings
+from tfgraph.models.encoder_config import EncoderConfig
+from tfgraph.models.heads import Pooler
+
+
+class EncoderStack(Module):
+    """The layers of an encoder, one after the other, each normalised after its residual sums.
+
+    Source: Vaswani et al., "Attention Is All You Need", 2017, section 3.1.
+    """
+
+    def __init__(self, config: EncoderConfig) -> None:
+        self.layers = ModuleList(
+            EncoderBlock(
+                config.hidden_size,
+                config.num_attention_heads,
+                config.intermediate_size,
+                activation=config.hidden_act,
+                norm="post",
+                eps=config.layer_norm_eps,
+            )
+            for _ in range(config.num_hidden_layers)
+        )
+
+    def forward(self, hidden_state: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """[B, S, H], and a padding mask [B, S] of 1 (token) and 0 -> [B, S, H]."""
+        keep = None
+        if attention_mask is not None:  # once for all layers: bool [B, 1, 1, S]
+            seq = hidden_state.shape[1]
+            keep = keep_mask(attention_mask, queries=seq, keys=seq)
+        for layer in self.layers:
+            hidden_state = layer(hidden_state, keep)
+        return hidden_state
+
+
+class TextEncoder(Module):
+    """Ids to hidden states: embeddings, layers, and, unless it is left out, a pooler."""
+
+    def __init__(self, config: EncoderConfig, pooler: bool = True) -> None:
+        self.embeddings = TextEmbeddings(config)
+        self.encoder = EncoderStack(config)
+        self.pooler = Pooler(config.hidden_size) if pooler else None
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Integers [B, S] -> `last_hidden_state` [B, S, H] and, with a pooler, `pooler_output` [B, H].
+
+        `attention_mask` is 1 for a token, 0 for padding; every position is a token without it.
+        """
+        hidden_state = self.encoder(self.embeddings(input_ids, token_type_ids), attention_mask)
+        outputs = {"last_hidden_state": hidden_state}
+        if self.pooler is not None:
+            outputs["pooler_output"] = self.pooler(hidden_state)
+        return outputs

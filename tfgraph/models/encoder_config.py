@@ -1,0 +1,93 @@
+"""`EncoderConfig`: the settings that BERT and the families after it have in common.
+
+A family adds the settings of its own in a subclass, in its own file. Published sizes are in `configs.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from tfgraph.dsl.layers.activations import get_activation
+from tfgraph.dsl.layers.choices import require_divides, require_positive
+from tfgraph.errors import ConfigError
+from tfgraph.models.config_fields import read_fields, read_labels
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """The sizes and choices of an encoder over tokens, under Hugging Face's names.
+
+    `labels` names the classes of a classifier, in the order of its logits. With `tie_word_embeddings`, the matrix that
+    predicts tokens is the table of word embeddings.
+
+    Raises:
+        ConfigError: a size below 1, heads that do not divide the hidden size, an unknown activation, no labels.
+    """
+
+    model_type: ClassVar[str]
+
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    max_position_embeddings: int
+    type_vocab_size: int = 2
+    hidden_act: str = "gelu"
+    layer_norm_eps: float = 1e-12
+    tie_word_embeddings: bool = True
+    labels: tuple[str, ...] = ("LABEL_0", "LABEL_1")
+
+    def __post_init__(self) -> None:
+        require_positive(
+            vocab_size=self.vocab_size,
+            hidden_size=self.hidden_size,
+            num_hidden_layers=self.num_hidden_layers,
+            num_attention_heads=self.num_attention_heads,
+            intermediate_size=self.intermediate_size,
+            max_position_embeddings=self.max_position_embeddings,
+            type_vocab_size=self.type_vocab_size,
+        )
+        require_divides("num_attention_heads", self.num_attention_heads, "hidden_size", self.hidden_size)
+        get_activation(self.hidden_act)
+        if not 0 < self.layer_norm_eps < 1:
+            raise ConfigError(f"layer_norm_eps is {self.layer_norm_eps}: expected a small positive number, such as 1e-12")
+        if not self.labels:
+            raise ConfigError("labels is empty: a classifier needs at least one label")
+
+    @property
+    def num_labels(self) -> int:
+        """How many classes a classifier tells apart."""
+        return len(self.labels)
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any], source: str = "config.json") -> Self:
+        """The configuration that the object in a `config.json` describes. `source` is what an error calls it.
+
+        Raises:
+            ConfigError: a setting is missing, of a wrong type, contradicts another, or asks for something that is not
+                built here: a decoder, or positions that are not learned absolute ones.
+        """
+        values = read_fields(cls, given, source)
+        labels = read_labels(given, source)
+        cls._refuse_unsupported(given, source)
+        try:
+            return cls(**values, labels=labels)
+        except ConfigError as error:
+            raise ConfigError(f"{source}: {error}") from None
+
+    @classmethod
+    def _refuse_unsupported(cls, given: Mapping[str, Any], source: str) -> None:
+        positions = given.get("position_embedding_type")
+        if positions not in (None, "absolute"):
+            raise ConfigError(
+                f"{source}: 'position_embedding_type' is {positions!r}: {cls.model_type} models are built with learned "
+                "'absolute' positions only"
+            )
+        for setting in ("is_decoder", "add_cross_attention"):
+            if given.get(setting):
+                raise ConfigError(
+                    f"{source}: '{setting}' is {given[setting]!r}: {cls.model_type} models are built as encoders only"
+                )

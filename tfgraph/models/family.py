@@ -1,0 +1,107 @@
+"""`Family` and `Architecture`: what a model family's file says about itself, so that checkpoints can be loaded into it.
+
+Which families there are is in `registry.py`; reading a checkpoint is the business of `tfgraph.pretrained`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self
+
+from tfgraph.dsl.layers.choices import choose
+from tfgraph.dsl.module import Module
+from tfgraph.dsl.trace import TensorSpec, spec
+from tfgraph.errors import ConfigError
+
+SENTENCE_EMBEDDING = "sentence-embedding"
+
+TASKS = {
+    "base": "hidden states, and the pooler's vector if there is a pooler",
+    SENTENCE_EMBEDDING: "one vector for each text",
+    "masked-lm": "a score for each token of the vocabulary, at each position",
+    "next-sentence": "whether the second text follows the first",
+    "pre-training": "masked-lm and next-sentence together",
+    "sequence-classification": "a score for each label, for the whole text",
+    "token-classification": "a score for each label, at each position",
+    "question-answering": "where in the text the answer starts and ends",
+    "multiple-choice": "a score for each of several texts",
+}
+"""Every task that a checkpoint can be loaded for, and what its model returns."""
+
+
+class ModelConfig(Protocol):
+    """What every family's configuration offers."""
+
+    @property
+    def max_length(self) -> int:
+        """The longest input that the model takes, in tokens."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of a classifier's classes."""
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any], source: str = ...) -> Self:
+        """The configuration that the object in a `config.json` describes."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A model of a family: for which task, under which Hugging Face class name, how it is made and named.
+
+    `names` maps module paths to checkpoint names, see `checkpoint_name`. Where a checkpoint has no tensor whose name
+    contains `optional`, `build_without` makes the model without that part.
+    """
+
+    name: str
+    task: str
+    build: Callable[[Any], Module]
+    names: Mapping[str, str]
+    optional: str | None = None
+    build_without: Callable[[Any], Module] | None = None
+
+
+@dataclass(frozen=True)
+class Family:
+    """A model family.
+
+    `ignored` are shell patterns of tensors that its checkpoints may hold beside what a model uses, such as another
+    task's head. `aliases` maps older checkpoint names to those in the tables. `embedder` makes the architecture for
+    sentence embeddings, with the pooling given.
+    """
+
+    model_type: str
+    config: type[ModelConfig]
+    architectures: tuple[Architecture, ...]
+    ignored: tuple[str, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ("input_ids", "attention_mask", "token_type_ids")
+
+    def architecture_for(self, task: str) -> Architecture:
+        """The architecture for a task.
+
+        Raises:
+            ConfigError: the family has none; the message lists the tasks that it has.
+        """
+        return choose(
+            f"task for the model type {self.model_type!r}", task, {each.task: each for each in self.architectures}
+        )
+
+    def architecture_named(self, name: str) -> Architecture:
+        """The architecture of a Hugging Face class, such as `BertForMaskedLM`.
+
+        Raises:
+            ConfigError: the family has none of that name.
+        """
+        try:
+            known = {each.name: each for each in self.architectures if each.name}
+            return choose(f"architecture for the model type {self.model_type!r}", name, known)
+        except ConfigError as error:
+            tasks = ", ".join(each.task for each in self.architectures)
+            raise ConfigError(f"{error}. To load its weights for another task, give that: {tasks}") from None
+
+    def input_specs(self, task: str) -> dict[str, TensorSpec]:
+        """The inputs of a model for `task`: int64, of any batch and length."""
+        shape = ["batch", "choices", "seq"] if task == "multiple-choice" else ["batch", "seq"]
+        return {name: spec("int64", shape) for name in self.inputs}

@@ -1,0 +1,56 @@
+"""Heads: what turns the hidden states of an encoder into answers. How they sit on an encoder is in `tasks.py`."""
+
+from __future__ import annotations
+
+from tfgraph.dsl import functional as F
+from tfgraph.dsl.layers.activations import get_activation
+from tfgraph.dsl.layers.linear import Linear
+from tfgraph.dsl.layers.norms import LayerNorm
+from tfgraph.dsl.module import Module, Parameter
+from tfgraph.dsl.tensor import Tensor
+from tfgraph.models.encoder_config import EncoderConfig
+
+
+class Pooler(Module):
+    """`tanh(dense(h_0))`: a text's vector from the hidden state at its first position."""
+
+    def __init__(self, hidden_size: int) -> None:
+        self.dense = Linear(hidden_size, hidden_size)
+
+    def forward(self, hidden_state: Tensor) -> Tensor:
+        """[B, S, H] -> [B, H]."""
+        return F.tanh(self.dense(hidden_state[:, 0]))
+
+
+class TokenPredictionHead(Module):
+    """`decoder(norm(act(dense(h))))`: a score for each token of the vocabulary at each position.
+
+    With `word_table`, the table of word embeddings, the decoder's matrix is that very parameter.
+
+    Source: the head of the masked language model in Devlin et al., "BERT", 2019, section 3.1; the shared matrix: Press,
+    Wolf, "Using the Output Embedding to Improve Language Models", 2017.
+    """
+
+    def __init__(self, config: EncoderConfig, word_table: Parameter | None = None) -> None:
+        self.dense = Linear(config.hidden_size, config.hidden_size)
+        self.activation = get_activation(config.hidden_act)
+        self.norm = LayerNorm(config.hidden_size, config.layer_norm_eps)
+        self.decoder = Linear(config.hidden_size, config.vocab_size)
+        if word_table is not None:
+            self.decoder.weight = word_table
+
+    def forward(self, hidden_state: Tensor) -> Tensor:
+        """[B, S, H] -> [B, S, vocab]."""
+        return self.decoder(self.norm(self.activation(self.dense(hidden_state))))
+
+
+class SpanHead(Module):
+    """For each position, a score that the answer starts there, and one that it ends there."""
+
+    def __init__(self, hidden_size: int) -> None:
+        self.dense = Linear(hidden_size, 2)
+
+    def forward(self, hidden_state: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, S, H] -> start and end scores, [B, S] each."""
+        start, end = F.split(self.dense(hidden_state), (1, 1), -1)
+        return F.squeeze(start, (-1,)), F.squeeze(end, (-1,))
