@@ -15,7 +15,7 @@ import numpy as np
 from tfgraph.errors import DTypeError, InputError
 from tfgraph.ir.constant import Array
 from tfgraph.ir.dim_text import format_dim
-from tfgraph.ir.dims import Dim, Expr, Symbol, substitute
+from tfgraph.ir.dims import Dim, Expr, Symbol, substitute, symbols_of
 from tfgraph.ir.dtypes import DType, as_dtype
 
 
@@ -197,3 +197,23 @@ def output_names(specs: Mapping[str, TensorSpec], wanted: Sequence[str] | None) 
             hint = f": did you mean '{near[0]}'?" if near else "."
             raise InputError(f"the model has no output '{name}'{hint} Its outputs are: {', '.join(specs) or 'none'}")
     return list(wanted)
+
+
+def example_inputs(specs: Mapping[str, TensorSpec], sizes: Mapping[str, int]) -> dict[str, Array]:
+    """Inputs of zeros, with the given sizes of symbols (1 where none is given).
+
+    Raises:
+        InputError: a symbol that no input has, or a size below 0.
+    """
+    known = {name for spec in specs.values() for dim in spec.shape or () for name in symbols_of(dim or 0)}
+    for name, size in sizes.items():
+        if name not in known or size < 0:
+            names = ", ".join(sorted(known)) or "none, all are fixed"
+            raise InputError(f"no size {name}={size} can be given: expected sizes of 0 or more for {names}")
+    filled: dict[str, Dim] = {name: sizes.get(name, 1) for name in known}
+    arrays = {}
+    for name, spec in specs.items():
+        shape = [1 if dim is None else substitute(dim, filled) for dim in spec.shape or ()]
+        fill = "" if spec.dtype is DType.STRING else 0
+        arrays[name] = np.full([dim if isinstance(dim, int) else 1 for dim in shape], fill, dtype=spec.dtype.numpy())
+    return arrays

@@ -12,7 +12,7 @@ import numpy as np
 from tfgraph.capabilities import Capabilities
 from tfgraph.dsl.functions.attention import LOWEST
 from tfgraph.ir.build import add_array
-from tfgraph.ir.dims import Dim
+from tfgraph.ir.dims import Dim, broadcast_equal
 from tfgraph.ir.dtypes import DType
 from tfgraph.ir.graph import Graph, Node, Value
 from tfgraph.passes.canonical.views import VIEWS
@@ -62,7 +62,7 @@ def write_out_bias(node: Node, rewriter: Rewriter) -> tuple[Value, ...] | None:
     if bias is None or bias.dtype is DType.BOOL or query.rank != 4:
         return None
     queries, keys = query.shape[2], _total_keys(node)
-    if (bias.rank == 4 and bias.shape[2:] == (queries, keys)) or _is_padding_bias(bias):
+    if bias.rank == 4 and (_same(bias.shape[2], queries) and _same(bias.shape[3], keys) or _is_padding_bias(bias)):
         return None
     total = rewriter.emit("Shape", [key], {"start": 2, "end": 3})
     if node.input(4) is not None:
@@ -70,6 +70,10 @@ def write_out_bias(node: Node, rewriter: Rewriter) -> tuple[Value, ...] | None:
     rows = rewriter.emit("Shape", [query], {"start": 2, "end": 3})
     target = rewriter.emit("Concat", [rewriter.ints([1, 1]), rows, total], {"axis": 0})
     return _with_mask(node, rewriter, rewriter.emit("Expand", [bias, target]))
+
+
+def _same(left: Dim, right: Dim) -> bool:
+    return left == right or broadcast_equal(left, right) is not None
 
 
 def _total_keys(node: Node) -> Dim:

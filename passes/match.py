@@ -14,13 +14,14 @@ import numpy as np
 
 from tfgraph.dsl.trace import Placeholder
 from tfgraph.ir.dim_text import format_shape
-from tfgraph.ir.dims import Dim, Expr, Symbol, exact_div, substitute
+from tfgraph.ir.dims import Dim, Expr, Symbol, broadcast_equal, exact_div, substitute
 from tfgraph.ir.graph import Node, Value
 from tfgraph.ir.optable import attribute, get_spec
 from tfgraph.passes.pattern import LEADING, Pattern
 from tfgraph.passes.rewrite import scalar_of
 
-_TYPE_SAYS_ALL = frozenset({"Reshape", "Expand"})
+_VIEWS = frozenset({"Reshape", "Unsqueeze", "Squeeze", "Flatten"})
+_TYPE_SAYS_ALL = _VIEWS | {"Expand"}
 _RELATIVE_TOLERANCE = 1e-4
 
 
@@ -131,7 +132,7 @@ class Matcher:
             kind = "a constant" if value.constant is not None else "an input of the graph"
             self._fail(bindings, f"%{value.name} is {kind}, and {expected.key} is expected")
             return None
-        if found.key != expected.key:
+        if found.key != expected.key and not {found.key, expected.key} <= _VIEWS:
             self._fail(bindings, f"{found.describe()} where {expected.key} is expected", found)
             return None
         if expected in bindings.nodes:
@@ -142,14 +143,15 @@ class Matcher:
         if expected.outputs.index(pattern_value) != found.outputs.index(value):
             self._fail(bindings, f"%{value.name} is another result of {found.key} than expected", found)
             return None
+        if expected.key in _TYPE_SAYS_ALL:
+            bindings.nodes[expected] = found
+            return [[(expected.required(0), found.required(0))]]
         if not _unify_attributes(expected, found, bindings):
             self._fail(
                 bindings, f"{found.describe()} has {_settings(found)} where {_settings(expected)} is expected", found
             )
             return None
         bindings.nodes[expected] = found
-        if expected.key in _TYPE_SAYS_ALL:
-            return [[(expected.required(0), found.required(0))]]
         pairs: list[tuple[Value, Value]] = []
         if len(expected.inputs) != len(found.inputs):
             self._fail(
@@ -266,7 +268,12 @@ def _unify_dim(expected: Dim, found: Dim, bindings: Bindings) -> bool:
     name = _symbol_name(expected)
     if name is not None:
         bound = bindings.sizes.setdefault(name, found)
-        return bound == found
+        if bound == found:
+            return True
+        agreed = broadcast_equal(bound, found)
+        if agreed is not None:
+            bindings.sizes[name] = agreed
+        return agreed is not None
     partly = substitute(expected, bindings.sizes)
     unbound = _single_unbound(expected, partly, bindings)
     if unbound is not None:

@@ -20,12 +20,14 @@ class Support:
         dtypes: element types of the first operand that it takes; empty for all.
         attributes: for an attribute name, the values that it takes; an attribute not named takes any value.
         without_inputs: positions of optional operands that it does not take.
+        needs_inputs: positions of optional operands that it does not run without.
         num_outputs: how many of the operator's results it gives; None for all.
     """
 
     dtypes: frozenset[DType] = frozenset()
     attributes: Mapping[str, frozenset[Any]] = field(default_factory=dict)
     without_inputs: frozenset[int] = frozenset()
+    needs_inputs: frozenset[int] = frozenset()
     num_outputs: int | None = None
 
 @dataclass(frozen=True)
@@ -77,6 +79,9 @@ class Capabilities:
         for index in support.without_inputs:
             if index < len(dtypes) and dtypes[index] is not None:
                 return f"{key} on {self.name} does not take input {index}"
+        for index in support.needs_inputs:
+            if index >= len(dtypes) or dtypes[index] is None:
+                return f"{key} on {self.name} does not run without input {index}"
         if support.num_outputs is not None and num_outputs > support.num_outputs:
             return f"{key} on {self.name} gives {support.num_outputs} of the {num_outputs} results asked for"
         return None

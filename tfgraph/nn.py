@@ -1,10 +1,9 @@
 """What a model is declared with: `from tfgraph import nn`, then `class Block(nn.Module)`, `nn.Linear`, …
 
-Names only. `functional` has the primitive operators as functions, `functions` the composite ones; the layers are in
-`tfgraph.dsl.layers`.
+Names only: the layers are in `tfgraph.dsl.layers`. Operators as functions are `tfgraph.functional` (the primitive ones)
+and `tfgraph.functions` (the composite ones).
 """
 
-from tfgraph.dsl import functional, functions
 from tfgraph.dsl.layers import (
     ACTIVATIONS,
     MLP,
@@ -56,8 +55,6 @@ __all__ = [
     "Tensor",
     "alibi_slopes",
     "combine_masks",
-    "functional",
-    "functions",
     "get_activation",
     "relative_buckets",
     "sequence_positions",

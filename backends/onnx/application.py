@@ -10,7 +10,7 @@ from tfgraph.backends.onnx.opaque import OMITTED, carried_domain
 from tfgraph.backends.onnx.opaque_types import check_application, opaque_types
 from tfgraph.backends.onnx.upgrade import Application, upgrade
 from tfgraph.backends.onnx.value_types import NOTHING, Declared, refined
-from tfgraph.errors import DTypeError, GraphError, OnnxError, ShapeError
+from tfgraph.errors import OnnxError, TFGraphError
 from tfgraph.ir.build import add_array, add_node
 from tfgraph.ir.graph import Attribute, Node, Source, Value
 from tfgraph.ir.optable import OPSET, find_spec
@@ -49,7 +49,7 @@ def _known(scope: Scope, app: Application, opset: int, source: Source | None) ->
         node = add_node(
             scope.graph, key, app.inputs, attributes, num_outputs=len(app.outputs), names=names, source=source
         )
-    except (DTypeError, ShapeError):
+    except TFGraphError:
         if not app.domain:
             check_application(app, opset)
         return None
@@ -57,7 +57,7 @@ def _known(scope: Scope, app: Application, opset: int, source: Source | None) ->
         scope.graph.erase(node)
         return None
     for name, value in zip(app.outputs, node.outputs, strict=True):
-        value.type = refined(value.type, scope.declared.get(name, NOTHING))
+        value.type = refined(value.type, scope.declared.get(name, NOTHING), value.name)
     return node
 
 
@@ -118,5 +118,5 @@ class _Builder:
                 inner = Application(op, "", list(inputs), [wanted], dict(attributes or {}), self._app.label)
                 return _opaque(self._scope, inner, OPSET, None).output
             return add_node(self._scope.graph, op, inputs, attributes, names=[wanted]).output
-        except (DTypeError, ShapeError, GraphError) as error:
+        except TFGraphError as error:
             raise OnnxError(f"{self._app.label}: {error}") from None

@@ -166,7 +166,7 @@ def _read_external(proto: onnx.TensorProto, dtype: DType, shape: tuple[int, ...]
     length = _read_number(entries, "length", needed, proto.name)
     if length != needed:
         raise OnnxError(
-            f"the tensor '{proto.name}' of {dtype}{list(shape)} takes {needed} bytes, and the model says that {path} has "
+            f"the tensor '{proto.name}' of {dtype}{list(shape)} takes {needed} bytes, and the model says {path} has "
             f"{length} of them"
         )
     available = path.stat().st_size

@@ -99,15 +99,11 @@ def write_type(type_: TensorType) -> onnx.TypeProto:
     return onnx.helper.make_tensor_type_proto(type_.dtype.onnx_code, shape)
 
 
-def refined(inferred: TensorType, declared: Declared) -> TensorType:
-    """`inferred`, with what the file knows better: the rank where it is unknown, an integer where a symbol stands.
+def refined(inferred: TensorType, declared: Declared, name: str) -> TensorType:
+    """`inferred`, with the shape that the file declares where inference does not even know the rank.
 
-    What contradicts the inferred type is ignored: the operators decide, and value information in files is often stale.
+    Otherwise the inferred type stands: the operators decide, and value information in files is often stale.
     """
-    if declared.shape is None or (declared.dtype is not None and declared.dtype is not inferred.dtype):
+    if inferred.known_shape is not None or declared.shape is None or declared.dtype not in (None, inferred.dtype):
         return inferred
-    if inferred.known_shape is None:
-        if any(dim is None for dim in declared.shape):
-            return inferred
-        return TensorType(inferred.dtype, tuple(dim for dim in declared.shape if dim is not None))
-    return inferred
+    return TensorType(inferred.dtype, complete_shape(declared.shape, name))

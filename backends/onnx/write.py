@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from tfgraph.backends.onnx.lower import CONSTANT_KEY
 from tfgraph.backends.onnx.model_file import decode_error
-from tfgraph.errors import ExportError, TFGraphError
+from tfgraph.errors import CheckpointError, ExportError, TFGraphError
 from tfgraph.ir.constant import Constant
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ def save_model(
     The same model gives the same bytes. The `<path>.data` of the file that is replaced goes with it.
 
     Raises:
-        ExportError: the folder cannot be written, the disk is full, or the model has weights without values.
+        ExportError: the folder cannot be written, or the disk is full.
+        CheckpointError: the model has weights without values, or their file cannot be read any more.
     """
     target = Path(path)
     total = _check_weights(model, f"write {target}")
@@ -72,7 +73,8 @@ def to_bytes(model: onnx_ir.Model) -> bytes:
     """The model as the bytes of an ONNX file with its weights inside, for a session in memory.
 
     Raises:
-        ExportError: the model has weights without values, or more than 2 GB of them.
+        CheckpointError: the model has weights without values, or their file cannot be read any more.
+        ExportError: the model has more than 2 GB of weights.
     """
     import onnx_ir as ir
 
@@ -90,7 +92,7 @@ def _check_weights(model: onnx_ir.Model, what: str) -> int:
     """The bytes of all weights.
 
     Raises:
-        ExportError: some have no values.
+        CheckpointError: some have no values.
     """
     tensors = [
         (value.name, value.const_value)
@@ -102,7 +104,7 @@ def _check_weights(model: onnx_ir.Model, what: str) -> int:
     absent = [name for name, constant in constants if isinstance(constant, Constant) and not constant.has_data]
     if absent:
         listed = ", ".join(f"'{name}'" for name in absent[:3]) + (", …" if len(absent) > 3 else "")
-        raise ExportError(
+        raise CheckpointError(
             f"cannot {what}: {len(absent)} of {len(tensors)} weights have no values ({listed}): "
             "load a checkpoint, or call `init_weights()`, first"
         )

@@ -11,17 +11,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-import numpy as np
-
-from tfgraph.backends.interface import TensorSpec, check_inputs, output_names
+from tfgraph.backends.interface import TensorSpec, check_inputs, example_inputs, output_names
 from tfgraph.backends.onnxruntime.binding import Binding
 from tfgraph.backends.onnxruntime.errors import kind, message, runtime_errors, runtime_errors_as
 from tfgraph.backends.onnxruntime.providers import CPU_PROVIDER, find_provider
 from tfgraph.backends.onnxruntime.specs import read_specs
 from tfgraph.backends.onnxruntime.values import from_ort_value, is_plain, to_ort_value
-from tfgraph.errors import InputError, OnnxError, TargetError
+from tfgraph.errors import OnnxError, TargetError
 from tfgraph.ir.constant import Array
-from tfgraph.ir.dims import Dim, substitute, symbols_of
 
 _DAMAGED: Final = frozenset({"InvalidProtobuf", "InvalidGraph", "NoSuchFile", "NoModel"})
 _UNSUPPORTED: Final = frozenset({"NotImplemented", "EPFail"})
@@ -123,19 +120,7 @@ class Session:
         Raises:
             InputError: a symbol that no input has, or a size below 0.
         """
-        given = dict(sizes or {})
-        known = {name for spec in self._inputs.values() for dim in spec.shape or () for name in symbols_of(dim or 0)}
-        for name, size in given.items():
-            if name not in known or size < 0:
-                raise InputError(
-                    f"no size {name}={size} can be given: the model's sizes are {', '.join(sorted(known)) or 'fixed'}"
-                )
-        filled: dict[str, Dim] = {name: given.get(name, 1) for name in known}
-        arrays = {}
-        for name, spec in self._inputs.items():
-            shape = [1 if dim is None else substitute(dim, filled) for dim in spec.shape or ()]
-            arrays[name] = np.zeros([dim if isinstance(dim, int) else 1 for dim in shape], dtype=spec.dtype.numpy())
-        return arrays
+        return example_inputs(self._inputs, sizes or {})
 
     def warm_up(self, sizes: Mapping[str, int] | None = None, *, runs: int = 1) -> None:
         """Run on zeros, so that the first real run does not pay for allocations and, on a GPU, for compiling kernels.

@@ -102,7 +102,7 @@ def drop_neutral(node: Node, _rewriter: Rewriter) -> Value | None:
     return x if scalar_of(node.input(1)) == neutral and _keeps_shape(x, node) else None
 
 
-def _scaled(value: Value | None) -> tuple[Value, float] | None:
+def scaled(value: Value | None) -> tuple[Value, float] | None:
     """`(x, c)` where the value is `x * c` and nothing else reads it."""
     if value is None or value.producer is None or value.producer.key != "Mul" or value.num_uses != 1:
         return None
@@ -116,15 +116,14 @@ def gather_scales(node: Node, rewriter: Rewriter) -> Value | None:
     if not _is_float(node):
         return None
     left, right = node.required(0), node.required(1)
-    scaled = _scaled(left)
-    outer = scalar_of(right)
-    if scaled is not None and outer is not None:
-        product = scaled[1] * outer
+    inner, outer = scaled(left), scalar_of(right)
+    if inner is not None and outer is not None:
+        product = inner[1] * outer
         fits = math.isfinite(product) and abs(product) > 1e-30 and _keeps_shape(left, node)
-        return rewriter.emit("Mul", [scaled[0], rewriter.scalar(product, left)]) if fits else None
+        return rewriter.emit("Mul", [inner[0], rewriter.scalar(product, left)]) if fits else None
     for mine, other in ((left, right), (right, left)):
-        scaled = _scaled(mine)
-        if scaled is not None and other.constant is None:
-            x, factor = scaled
+        inner = scaled(mine)
+        if inner is not None and other.constant is None:
+            x, factor = inner
             return rewriter.emit("Mul", [rewriter.emit("Mul", [x, other]), rewriter.scalar(factor, mine)])
     return None

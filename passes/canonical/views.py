@@ -73,6 +73,28 @@ def _order(node: Node) -> tuple[int, ...]:
     return tuple(given) if given is not None else tuple(reversed(range(node.required(0).rank)))
 
 
+@VIEWS.rule("Reshape")
+def unflatten_transpose(node: Node, rewriter: Rewriter) -> Value | None:
+    """A transpose between a reshape that flattens leading axes and one that restores them works on the axes as they were."""
+    turned = node.required(0).producer
+    flattened = None if turned is None or turned.key != "Transpose" else turned.required(0).producer
+    if turned is None or flattened is None or flattened.key != "Reshape":
+        return None
+    x, flat, shape = flattened.required(0), turned.required(0), node.output.type.known_shape
+    if x.type.known_shape is None or shape is None or flat.rank == 0:
+        return None
+    leading = x.rank - flat.rank + 1
+    order = _order(turned)
+    if leading < 2 or order[0] != 0 or x.shape[leading:] != flat.shape[1:]:
+        return None
+    moved = tuple(x.shape[leading + axis - 1] for axis in order[1:])
+    if shape != x.shape[:leading] + moved:
+        return None
+    return rewriter.emit(
+        "Transpose", [x], {"perm": (*range(leading), *(leading + axis - 1 for axis in order[1:]))}
+    )
+
+
 def matrix_transpose(rank: int) -> tuple[int, ...]:
     """The permutation that exchanges the last two axes."""
     return (*range(rank - 2), rank - 1, rank - 2)

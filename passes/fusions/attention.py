@@ -8,7 +8,7 @@ from typing import Any
 from tfgraph.dsl.functions import attention, multi_head_attention, packed_attention
 from tfgraph.dsl.trace import TensorSpec
 from tfgraph.ir.dim_text import format_shape
-from tfgraph.ir.dims import symbol
+from tfgraph.ir.dims import broadcast_equal, symbol
 from tfgraph.ir.dtypes import DType
 from tfgraph.passes.fusion import Fusion
 from tfgraph.passes.match import Bindings
@@ -90,7 +90,10 @@ def _bias_shape(pattern: Pattern, bindings: Bindings) -> str | None:
         len(shape) == 4
         and shape[0] in (1, bindings.sizes["b"])
         and shape[1] in (1, bindings.sizes["n"])
-        and shape[2:] == (queries, keys)
+        and all(
+            given == wanted or broadcast_equal(given, wanted) is not None
+            for given, wanted in zip(shape[2:], (queries, keys), strict=True)
+        )
     )
     return None if fits else f"its bias has shape {format_shape(shape)}, which the kernel does not broadcast"
 

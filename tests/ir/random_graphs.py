@@ -1,11 +1,9 @@
-"""Random graphs for hypothesis: known and unknown operators, names of any spelling, attributes and constants of any kind.
+"""Random graphs for hypothesis: operators known and unknown, names of any form, attributes and constants of all kinds.
 
 Every graph that `graphs()` draws is valid. It imports as the fixture `random_graphs`.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 from hypothesis import strategies as st
@@ -17,8 +15,6 @@ from tfgraph.ir.dims import Dim, floordiv, maximum, symbol
 from tfgraph.ir.dtypes import DType
 from tfgraph.ir.graph import Graph, Node, Opaque, Source, Value
 from tfgraph.ir.types import TensorType
-
-Draw = Callable[..., object]
 
 PLAIN_NAMES = ("x", "layer.0.weight", "/encoder/Add_1", "onnx::MatMul_7", "norm-1", "_")
 names = st.one_of(st.sampled_from(PLAIN_NAMES), st.text(max_size=6))
@@ -77,7 +73,7 @@ def constants(draw: st.DrawFn) -> Constant:
 
 
 def random_bits(draw: st.DrawFn, dtype: DType, count: int) -> np.ndarray:
-    """`count` elements of a numeric dtype, each from a random bit pattern; 4-bit numbers and bools from random integers."""
+    """`count` elements of a numeric dtype from random bit patterns; 4-bit numbers and bools from random integers."""
     if dtype.bits < 8 or dtype is DType.BOOL:
         low = -8 if dtype is DType.INT4 else 0
         high = {DType.INT4: 7, DType.UINT4: 15, DType.BOOL: 1}[dtype]

@@ -51,4 +51,12 @@ def _read_json(path: Path, error: type[TFGraphError]) -> Any:
         raise error(f"{path} is not valid JSON: {cause}") from cause
 
 
-_KINDS = {dict: "object", list: "array", str: "string", int: "number", float: "number", bool: "boolean", type(None): "null"}
+_KINDS = {
+    dict: "object",
+    list: "array",
+    str: "string",
+    int: "number",
+    float: "number",
+    bool: "boolean",
+    type(None): "null",
+}

@@ -1,7 +1,7 @@
 """How a sentence-transformers folder says that a text becomes one vector: `modules.json` and what it points to.
 
-The settings are read and checked here. What the pooling modes compute is in `tfgraph.models.pooling`; the encoder in the
-folder is an ordinary Hugging Face checkpoint, see `folder.py`.
+The settings are read and checked here. What the pooling modes compute is in `tfgraph.models.pooling`; the encoder in
+the folder is an ordinary Hugging Face checkpoint, see `folder.py`.
 """
 
 from __future__ import annotations
@@ -33,12 +33,11 @@ _MODES = {
 class SentenceSettings:
     """What such a folder says.
 
-    `encoder_folder` holds the encoder's checkpoint, `pooling_modes` are names such as "mean" (several are concatenated),
-    `max_seq_length` is the length that texts are truncated to, special tokens included, and `do_lower_case` says that
-    texts are lower-cased before the tokenizer sees them.
+    `pooling_modes` are names such as "mean" (several are concatenated), `max_seq_length` is the length that texts are
+    truncated to, special tokens included, and `do_lower_case` says that texts are lower-cased before the tokenizer sees
+    them.
     """
 
-    encoder_folder: Path
     pooling_modes: tuple[str, ...] = ("mean",)
     normalize: bool = False
     max_seq_length: int | None = None
@@ -55,39 +54,53 @@ def read_sentence_settings(folder: str | Path) -> SentenceSettings:
     """The settings of the folder; those of mean pooling, as in sentence-transformers, where it has none.
 
     Raises:
-        ConfigError: a file that is damaged or leads out of the folder, modules other than a Transformer, then a Pooling,
-            then perhaps a Normalize, or settings of a wrong type.
+        ConfigError: a file that is damaged or leads out of the folder, modules other than a Transformer, then a
+            Pooling, then perhaps a Normalize, or settings of a wrong type.
     """
     folder = Path(folder)
-    encoder_folder, pooling_folder, normalize = folder, folder / POOLING_FOLDER, False
+    pooling_folder, normalize = folder / POOLING_FOLDER, False
     if (folder / MODULES_FILE).is_file():
-        encoder_folder, pooling_folder, normalize = _read_modules(folder)
-    modes: tuple[str, ...] = ("mean",)
-    if (pooling_folder / _SETTINGS_FILE).is_file() or is_sentence_folder(folder):
-        modes = _read_modes(pooling_folder / _SETTINGS_FILE)
-    max_seq_length, do_lower_case = _read_encoder_settings(encoder_folder / ENCODER_SETTINGS_FILE)
-    return SentenceSettings(encoder_folder, modes, normalize, max_seq_length, do_lower_case)
+        pooling_folder, normalize = _check_modules(folder / MODULES_FILE, _read_modules(folder))
+    modes = _read_modes(pooling_folder / _SETTINGS_FILE) if is_sentence_folder(folder) else ("mean",)
+    max_seq_length, do_lower_case = _read_encoder_settings(find_encoder_folder(folder) / ENCODER_SETTINGS_FILE)
+    return SentenceSettings(modes, normalize, max_seq_length, do_lower_case)
 
 
-def _read_modules(folder: Path) -> tuple[Path, Path, bool]:
-    """The folders of the encoder and of the pooling, and whether a normalisation follows."""
+def _check_modules(path: Path, modules: list[tuple[str, Path]]) -> tuple[Path, bool]:
+    """The folder of the pooling, and whether a normalisation follows."""
+    kinds = [kind for kind, _ in modules]
+    if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
+        raise ConfigError(
+            f"{path} lists the modules {', '.join(kinds) or 'none'}: expected Transformer, Pooling, and perhaps "
+            'Normalize. For the hidden states alone, load the folder with task="base"'
+        )
+    return modules[1][1], len(kinds) == 3
+
+
+def find_encoder_folder(folder: str | Path) -> Path:
+    """Where the encoder's checkpoint is: the folder itself, or what `modules.json` says, such as `0_Transformer`.
+
+    Raises:
+        ConfigError: `modules.json` is damaged, or leads out of the folder.
+    """
+    folder = Path(folder)
+    if not (folder / MODULES_FILE).is_file():
+        return folder
+    return next((place for kind, place in _read_modules(folder) if kind == "Transformer"), folder)
+
+
+def _read_modules(folder: Path) -> list[tuple[str, Path]]:
+    """The kinds and folders of the modules."""
     path = folder / MODULES_FILE
-    modules = read_json_array(path, ConfigError)
-    kinds, folders = [], []
-    for module in modules:
+    modules = []
+    for module in read_json_array(path, ConfigError):
         kind, place = (module.get("type"), module.get("path")) if isinstance(module, dict) else (None, None)
         if not isinstance(kind, str) or not isinstance(place, str):
             raise ConfigError(f"{path} lists {module!r}: expected an object with the texts 'type' and 'path'")
         if _leads_out(place):
             raise ConfigError(f"{path} puts a module in {place!r}: expected a folder inside {folder}")
-        kinds.append(kind.rpartition(".")[2])
-        folders.append(folder / place)
-    if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
-        raise ConfigError(
-            f"{path} lists the modules {', '.join(kinds) or 'none'}: expected Transformer, Pooling, and perhaps Normalize. "
-            'For the hidden states alone, load the folder with task="base"'
-        )
-    return folders[0], folders[1], len(kinds) == 3
+        modules.append((kind.rpartition(".")[2], folder / place))
+    return modules
 
 
 def _leads_out(place: str) -> bool:

@@ -8,8 +8,8 @@ The function is the operator's meaning (its types and its numbers come from runn
 for a target that lacks the operator). Positional parameters are the operator's inputs, in ONNX's order; keyword-only
 parameters are its attributes, with ONNX's names.
 
-Called while a model is traced, a definition is written out as primitives. Called while a pattern or another definition's
-body is traced, it is recorded as one node.
+Called while a model is traced, a definition is written out as primitives. Called while a pattern or another
+definition's body is traced, it is recorded as one node.
 """
 
 from __future__ import annotations

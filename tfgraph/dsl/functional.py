@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tfgraph.dsl import shaping
-from tfgraph.dsl.module import Buffer, Parameter
 from tfgraph.dsl.tensor import Operable, Tensor
 from tfgraph.dsl.trace import current_trace
 from tfgraph.errors import DTypeError, ShapeError, TraceError
@@ -21,6 +20,7 @@ from tfgraph.ir.dims import Call, Dim, Expr, Shape
 from tfgraph.ir.dtypes import DType, as_dtype
 
 Operand: TypeAlias = Any  # Tensor | Parameter | number | array
+_NATURAL = ((bool, DType.BOOL), (int, DType.INT64), (float, DType.FLOAT32))  # of a number that is beside no tensor
 
 
 def as_tensor(operand: Operand, dtype: DType | None = None) -> Tensor:
@@ -31,27 +31,24 @@ def as_tensor(operand: Operand, dtype: DType | None = None) -> Tensor:
         DTypeError: a number or an array that `dtype` cannot hold, such as 0.5 beside an int64 tensor.
     """
     trace = current_trace()
-    if isinstance(operand, Tensor):
-        return operand
-    if isinstance(operand, Parameter | Buffer):
-        return trace.parameter(operand)
+    if isinstance(operand, Operable):
+        return operand.in_trace(trace)
     if isinstance(operand, Expr):
         size = shaping.scalar_of(trace, operand)
         return size if dtype is None else cast(size, dtype)
     if isinstance(operand, np.generic):
         operand = operand.item()
     if isinstance(operand, bool | int | float):
-        natural = DType.BOOL if isinstance(operand, bool) else DType.INT64 if isinstance(operand, int) else DType.FLOAT32
-        _require_fit(operand, dtype or natural)
-        return trace.scalar(operand, dtype or natural)
+        wanted = dtype or next(natural for kind, natural in _NATURAL if isinstance(operand, kind))
+        _require_fit(operand, wanted)
+        return trace.scalar(operand, wanted)
     if isinstance(operand, np.ndarray):
         if dtype is not None and dtype is not as_dtype(operand.dtype):
             _require_fit(operand, dtype)
             operand = operand.astype(dtype.numpy())
         return trace.constant(operand)
-    raise TraceError(
-        current_trace().locate(f"expected a tensor, a parameter, a number or an array, and got {type(operand).__name__}")
-    )
+    kind = type(operand).__name__
+    raise TraceError(trace.locate(f"expected a tensor, a parameter, a number or an array, and got {kind}"))
 
 
 def _require_fit(given: Any, dtype: DType) -> None:
@@ -63,7 +60,8 @@ def _require_fit(given: Any, dtype: DType) -> None:
         fits = bool(np.all((array == np.trunc(array)) & (array >= limits.min) & (array <= limits.max)))
     if not fits:
         shown = repr(given) if array.ndim == 0 else f"an array of {array.dtype}"
-        raise DTypeError(current_trace().locate(f"{shown} cannot become {dtype}, the dtype of the tensor beside it: cast one"))
+        message = f"{shown} cannot become {dtype}, the dtype of the tensor beside it: cast one of them"
+        raise DTypeError(current_trace().locate(message))
 
 
 def _apply(key: str, *operands: Tensor | None, **attributes: Any) -> Tensor:
@@ -83,11 +81,15 @@ def _binary(key: str, left: Operand, right: Operand) -> Tensor:
 
 
 def _refuse_guesses(result: Tensor, *operands: Tensor) -> None:
-    """A broadcast of two different symbols is a mistake in a model (an imported graph may do it)."""
+    """A broadcast of two different symbols is a mistake in a user's model (an imported graph may do it)."""
+    if current_trace().keep_composites:
+        return
     given = {dim for operand in operands for dim in operand.shape}
     for dim in result.shape:
-        if isinstance(dim, Expr) and dim not in given and any(
-            isinstance(atom, Call) and atom.function == "max" for monomial, _ in dim.terms for atom in monomial
+        if (
+            isinstance(dim, Expr)
+            and dim not in given
+            and any(isinstance(atom, Call) and atom.function == "max" for monomial, _ in dim.terms for atom in monomial)
         ):
             shapes = " and ".join(format_shape(operand.shape) for operand in operands)
             message = f"shapes {shapes} do not broadcast: {dim} is neither one size nor 1"
@@ -340,7 +342,7 @@ def arange(start: Dim, stop: Dim) -> Tensor:
 
 
 def unpack_shape(x: Operable, layout: str) -> Shape:
-    """The shape of `x`, one dimension for each name in `layout`: `batch, seq, hidden = unpack_shape(x, "batch seq hidden")`.
+    """The shape of `x`, one dimension for each name in `layout`: `batch, seq = unpack_shape(ids, "batch seq")`.
 
     Raises:
         ShapeError: `x` has another rank.
@@ -353,7 +355,7 @@ def unpack_shape(x: Operable, layout: str) -> Shape:
 
 
 def getitem(x: Operand, key: Any) -> Tensor:
-    """`x[key]`: integers drop an axis, slices (also with symbolic bounds) keep it, None adds one, `...` skips the rest."""
+    """`x[key]`: integers drop an axis, slices keep it, None adds one, `...` skips the rest; bounds may be symbolic."""
     return shaping.getitem(as_tensor(x), key)
 
 

@@ -12,8 +12,8 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from tfgraph.dsl.tensor import Operable
-from tfgraph.dsl.trace import current_trace
+from tfgraph.dsl.tensor import Operable, Tensor
+from tfgraph.dsl.trace import Trace, current_trace
 from tfgraph.errors import CheckpointError, ShapeError, TraceError
 from tfgraph.ir.constant import AbsentConstant, ArrayConstant, Constant
 from tfgraph.ir.dim_text import format_shape
@@ -45,6 +45,9 @@ class Parameter(Operable):
         """Sizes of the axes."""
         return self.data.shape
 
+    def in_trace(self, trace: Trace) -> Tensor:
+        return trace.parameter(self)
+
     def __repr__(self) -> str:
         return f"Parameter({self.dtype}{list(self.shape)}{'' if self.data.has_data else ', absent'})"
 
@@ -67,6 +70,9 @@ class Buffer(Operable):
         """Sizes of the axes."""
         return self.data.shape
 
+    def in_trace(self, trace: Trace) -> Tensor:
+        return trace.parameter(self)
+
     def __repr__(self) -> str:
         return f"Buffer({self.dtype}{list(self.shape)})"
 
@@ -88,9 +94,10 @@ class Module:
             if isinstance(value, Module):
                 yield name, value
             elif isinstance(value, list | tuple | dict) and _holds_modules(value):
+                kind = type(value).__name__
                 raise TraceError(
-                    f"{type(self).__name__}.{name} is a {type(value).__name__} of modules, whose parameters would not be "
-                    "found: make it a ModuleList"
+                    f"{type(self).__name__}.{name} is a {kind} of modules, whose parameters would not be found: "
+                    "make it a ModuleList"
                 )
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
@@ -153,7 +160,7 @@ class Module:
             parameter.data = _with_dtype(handles[path], parameter.dtype)
 
     def init_weights(self, seed: int = 0, scale: float = 0.02) -> None:
-        """Fill every absent weight: normal ones from N(0, scale^2), in the order of their paths; the rest as declared."""
+        """Fill every absent weight: normal ones from N(0, scale^2), in the order of the paths; the rest as declared."""
         generator = np.random.default_rng(seed)
         for _, parameter in self.named_parameters():
             if parameter.data.has_data:

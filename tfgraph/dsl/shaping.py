@@ -58,9 +58,7 @@ def _resolve(x: Tensor, shape: Sequence[Dim]) -> list[Dim]:
 def expand_target(x: Tensor, shape: Sequence[Dim]) -> Tensor:
     """The operand that makes `Expand(x, ·)` give `shape`."""
     offset = len(shape) - x.rank
-    target = [
-        1 if axis >= offset and x.shape[axis - offset] == dim else dim for axis, dim in enumerate(shape)
-    ]
+    target = [1 if axis >= offset and x.shape[axis - offset] == dim else dim for axis, dim in enumerate(shape)]
     return dims_operand(current_trace(), target, x)
 
 
@@ -121,9 +119,8 @@ def _atom_scalar(trace: Trace, atom: Any, dim: Expr, near: Tensor | None) -> Ten
     if isinstance(atom, Symbol):
         size = symbol(atom.name)
         if size == dim or _find_axis(trace, size, near) is None:
-            raise TraceError(
-                trace.locate(f"the size '{atom.name}' is needed when the model runs, and no input has an axis of that size")
-            )
+            message = f"the size '{atom.name}' is needed when the model runs, and no input has an axis of that size"
+            raise TraceError(trace.locate(message))
         return scalar_of(trace, size, near)
     operators = {"floordiv": "Div", "mod": "Mod", "max": "Max", "min": "Min"}
     operands = [scalar_of(trace, argument, near) for argument in atom.arguments]
@@ -195,6 +192,5 @@ def _bounds(trace: Trace, item: slice) -> tuple[Dim, Dim, int]:
 def _require_element(trace: Trace, x: Tensor, axis: int, index: Dim) -> None:
     size = x.shape[axis]
     if isinstance(size, int) and isinstance(index, int) and not -size <= index < size:
-        raise ShapeError(
-            trace.locate(f"cannot take element {index} of axis {axis} of {format_shape(x.shape)}: it has {size} elements")
-        )
+        given = f"element {index} of axis {axis} of {format_shape(x.shape)}"
+        raise ShapeError(trace.locate(f"cannot take {given}: it has {size} elements"))

@@ -32,6 +32,10 @@ class Operable:
         """One dimension an axis."""
         raise TraceError(f"{type(self).__name__} has no shape")
 
+    def in_trace(self, trace: Trace) -> Tensor:
+        """The value that stands for this in `trace`."""
+        raise TraceError(f"{type(self).__name__} has no value in a trace")
+
     @property
     def rank(self) -> int:
         """Number of axes."""
@@ -126,10 +130,13 @@ class Tensor(Operable):
         """One dimension an axis: integers where the size is fixed, expressions such as `past + seq` where it is not."""
         return self.value.shape
 
+    def in_trace(self, trace: Trace) -> Tensor:
+        return self
+
     def __bool__(self) -> bool:
         raise TraceError(
-            f"the truth of {self!r} is not known while the model is traced: Python's `if`, `and`, `while` cannot depend on "
-            "a tensor; use `where`, or decide on shapes and settings"
+            f"the truth of {self!r} is not known while the model is traced: Python's `if`, `and`, `while` cannot "
+            "depend on a tensor; use `where`, or decide on shapes and settings"
         )
 
     def __iter__(self) -> Any:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _CURRENT: ContextVar[Trace | None] = ContextVar("current_trace", default=None)
 _PACKAGE = Path(__file__).resolve().parents[1]
-_OWN_FOLDERS = tuple(str(_PACKAGE / folder) for folder in ("dsl", "ir")) + (str(Path(np.__file__).parent),)
+_OWN_FOLDERS = (str(_PACKAGE / "dsl"), str(_PACKAGE / "ir"), str(Path(np.__file__).parent))
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,9 @@ class Trace:
     as one node, except those whose keys are in `written_out`.
     """
 
-    def __init__(self, graph: Graph, *, keep_composites: bool = False, written_out: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, graph: Graph, *, keep_composites: bool = False, written_out: frozenset[str] = frozenset()
+    ) -> None:
         self.graph = graph
         self.keep_composites = keep_composites
         self.written_out = written_out
@@ -105,10 +107,14 @@ class Trace:
         """Whether the composite operator `key` is recorded as one node."""
         return self.keep_composites and key not in self.written_out
 
-    # -- recording ------------------------------------------------------------------------------------------------------
+    # -- recording -----------------------------------------------------------------------------------------------------
 
     def emit(
-        self, key: str, inputs: Sequence[Tensor | None], attributes: Mapping[str, Attribute] | None = None, outputs: int = 1
+        self,
+        key: str,
+        inputs: Sequence[Tensor | None],
+        attributes: Mapping[str, Attribute] | None = None,
+        outputs: int = 1,
     ) -> tuple[Tensor, ...]:
         """Record an application of an operator and return its results.
 
@@ -121,9 +127,7 @@ class Trace:
         source = user_source()
         values = [None if tensor is None else self._own(tensor) for tensor in inputs]
         try:
-            node = add_node(
-                self.graph, key, values, attributes, num_outputs=outputs, scope=self.scope, source=source
-            )
+            node = add_node(self.graph, key, values, attributes, num_outputs=outputs, scope=self.scope, source=source)
         except (ShapeError, DTypeError) as error:
             raise type(error)(self.locate(str(error))) from None
         return tuple(Tensor(value, self) for value in node.outputs)
@@ -177,10 +181,10 @@ class Trace:
             )
         return tensor.value
 
-    # -- where we are ---------------------------------------------------------------------------------------------------
+    # -- where we are --------------------------------------------------------------------------------------------------
 
     def name_module(self, root: Module) -> None:
-        """Learn the paths of all parameters, buffers and modules below `root`; the first path of a shared one counts."""
+        """Learn the paths of all parameters, buffers and modules of `root`; the first path of a shared one counts."""
         for path, parameter in root.named_parameters():
             self._paths.setdefault(id(parameter), path)
         for path, buffer in root.named_buffers():
@@ -320,5 +324,5 @@ def _check_arguments(model: Any, arguments: Mapping[str, Any], label: str) -> No
     try:
         signature.bind(**arguments)
     except TypeError as error:
-        raise TraceError(f"cannot call {label}{signature} with inputs {', '.join(arguments) or 'none'}: {error}") from None
-
+        given = ", ".join(arguments) or "none"
+        raise TraceError(f"cannot call {label}{signature} with inputs {given}: {error}") from None

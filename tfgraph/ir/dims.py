@@ -292,6 +292,21 @@ def _lowest_of_call(call: Call) -> int | None:
     return 0
 
 
+def broadcast_equal(left: Dim, right: Dim) -> Dim | None:
+    """The simpler of two sizes that are equal wherever the graph runs, though not as expressions; None for others.
+
+    `max(t, u)` is what shape inference says of an axis where t and u broadcast. Where the same axis meets an axis of size
+    t in a place that does not broadcast, such as a matrix product, it can only be t.
+    """
+    for whole, part in ((left, right), (right, left)):
+        if isinstance(whole, Expr) and len(whole.terms) == 1:
+            (monomial, coefficient) = whole.terms[0]
+            atom = monomial[0] if len(monomial) == 1 and coefficient == 1 else None
+            if isinstance(atom, Call) and atom.function == "max" and part in atom.arguments:
+                return part
+    return None
+
+
 def symbols_of(dim: Dim) -> Iterator[str]:
     """The names of the symbols in `dim`, in order of appearance, repetitions included."""
     for monomial, _ in _terms(dim):

@@ -1,7 +1,7 @@
 """Running a graph with numpy, one node after the other: slow, exact, and what everything else is compared with.
 
-Primitives are computed by their numpy references, composites by the graph that defines them. Nothing is planned or fused
-here; what runs models for users is in `tfgraph.backends`.
+Primitives are computed by their numpy references, composites by the graph that defines them. Nothing is planned or
+fused here; what runs models for users is in `tfgraph.backends`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def interpret(graph: Graph, inputs: Mapping[str, Array], *, keep: Collection[Val
         results = evaluate_node(node, operands)
         for value, array in zip(node.outputs, results, strict=False):
             _check_result(node, value, array, sizes)
-            arrays[value] = array
+            if value.num_uses or value in pinned:
+                arrays[value] = array
         for value in {value for value in node.inputs if value is not None}:
             uses[value] -= 1
             if not uses[value] and value not in pinned:
@@ -94,7 +95,7 @@ def _evaluate_body(
     body = spec.body(Operands(spec.key, types, attributes, num_outputs))
     given = [array for array in arrays if array is not None]
     if len(given) != len(body.inputs):
-        raise DTypeError(f"the body of {spec.key} takes {', '.join(body.inputs)}, and {len(given)} operands were given")
+        raise GraphError(f"the body of {spec.key} has {len(body.inputs)} inputs, and {len(given)} operands were given")
     return tuple(interpret(body, dict(zip(body.inputs, given, strict=True))).values())
 
 

@@ -1,9 +1,9 @@
 """The operator table: what every operator takes, gives, means, and since when ONNX has it.
 
-One `OpSpec` an operator. Primitive operators are ONNX's, with ONNX's names and semantics as of `OPSET`; they are defined
-in `tfgraph/ir/ops/` with a signature, a shape rule and a numpy reference. Composite operators (LayerNormalization,
-Attention, com.microsoft's fusions) have a `body` instead, a graph of simpler operators, registered by
-`tfgraph.dsl.definition`: their types and their numbers follow from it.
+One `OpSpec` an operator. Primitive operators are ONNX's, with ONNX's names and semantics as of `OPSET`; they are
+defined in `tfgraph/ir/ops/` with a signature, a shape rule and a numpy reference. Composite operators
+(LayerNormalization, Attention, com.microsoft's fusions) have a `body` instead, a graph of simpler operators,
+registered by `tfgraph.dsl.definition`: their types and their numbers follow from it.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def register(spec: OpSpec) -> OpSpec:
 
 
 def find_spec(key: str) -> OpSpec | None:
-    """The row of `key` (`MatMul`, `com.microsoft::FusedMatMul`), or None for an operator that the table does not hold."""
+    """The row of `key` (`MatMul`, `com.microsoft::FusedMatMul`), or None where the table does not hold the operator."""
     _load_primitives()
     return _TABLE.get(key)
 

@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 
 from tfgraph.errors import TFGraphError
+from tfgraph.ir.agree import agreed_types
+from tfgraph.ir.attributes import Attribute, Opaque, Source
 from tfgraph.ir.build import check_attributes
 from tfgraph.ir.constant import AbsentConstant, ArrayConstant, Constant
 from tfgraph.ir.dtypes import DType
-from tfgraph.ir.graph import Attribute, Graph, Opaque, Source, Value
+from tfgraph.ir.graph import Graph, Value
 from tfgraph.ir.infer import infer_types
 from tfgraph.ir.optable import find_spec
 from tfgraph.ir.scanner import STRING, Scanner
@@ -146,20 +148,18 @@ class _Parser:
         operands = [None if value is None else value.type for value in inputs]
         try:
             check_attributes(spec, attributes)
-            inferred = infer_types(spec, operands, attributes, len(names))[: len(names)]
+            inferred = infer_types(spec, operands, attributes, len(names), names[0])[: len(names)]
         except TFGraphError as error:
             raise self.scanner.error(f"in %{format_name(names[0])}: {error}", start) from error
         if len(inferred) < len(names):
             raise self.scanner.error(f"{key} gives {len(inferred)} results, and the text has {len(names)}", start)
-        result = []
-        for name, here, there in zip(names, given, inferred, strict=True):
-            known = there if there.known_shape is not None else TensorType(there.dtype, here.known_shape, there.content)
-            if (here.dtype, here.known_shape) != (known.dtype, known.known_shape):
+        agreed = agreed_types(given, inferred, operands)
+        for name, here, there, both in zip(names, given, inferred, agreed, strict=True):
+            if both is None:
                 raise self.scanner.error(
                     f"%{format_name(name)} is given as {format_type(here)}, and {key} gives {format_type(there)}", start
                 )
-            result.append(known)
-        return result
+        return [both for both in agreed if both is not None]
 
     def attributes(self) -> dict[str, Attribute]:
         found: dict[str, Attribute] = {}

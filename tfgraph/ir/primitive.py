@@ -111,10 +111,10 @@ def bind_dtypes(
             the variable's set.
     """
     count = len(given.types)
-    needed = sum(not parameter.optional and not parameter.variadic for parameter in inputs)
+    needed = sum(not parameter.optional for parameter in inputs)
     variadic = bool(inputs) and inputs[-1].variadic
     if count < needed or (count > len(inputs) and not variadic):
-        raise DTypeError(f"{given.key} takes {_arity(inputs)}, and {count} were given")
+        raise DTypeError(f"{given.key} takes {_arity(inputs)}, and it was given {count}")
     variables: dict[str, DType] = {}
     for index, type_ in enumerate(given.types):
         parameter = inputs[min(index, len(inputs) - 1)]
@@ -140,9 +140,9 @@ def bind_dtypes(
 
 
 def _arity(inputs: Sequence[Parameter]) -> str:
-    needed = sum(not parameter.optional and not parameter.variadic for parameter in inputs)
+    needed = sum(not parameter.optional for parameter in inputs)
     if inputs and inputs[-1].variadic:
-        return f"at least {needed} operands"
+        return f"{needed} or more operands"
     return f"{needed} to {len(inputs)} operands" if needed != len(inputs) else f"{needed} operands"
 
 

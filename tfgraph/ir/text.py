@@ -22,10 +22,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from tfgraph.ir.attributes import Opaque
 from tfgraph.ir.constant import ArrayConstant, Constant
 from tfgraph.ir.dim_text import format_shape
 from tfgraph.ir.dtypes import DType
-from tfgraph.ir.graph import Graph, Node, Opaque, Value
+from tfgraph.ir.graph import Graph, Node, Value
 from tfgraph.ir.types import TensorType
 
 MOST_ELEMENTS: Final = 64
@@ -111,7 +112,8 @@ def format_elements(constant: ArrayConstant) -> str:
     """The elements of a constant, as nested lists in which every number reads back as the same bits."""
     array, dtype = constant.array, constant.dtype
     if dtype.is_float:
-        flat = [_format_float(float(element), array.dtype) for element in array.reshape(-1)]
+        with np.errstate(over="ignore"):
+            flat = [_format_float(float(element), array.dtype) for element in array.reshape(-1)]
     elif dtype is DType.BOOL:
         flat = ["true" if element else "false" for element in array.reshape(-1)]
     elif dtype is DType.STRING:
@@ -138,8 +140,8 @@ def _format_constant(value: Value) -> str:
 
 
 def _format_float(element: float, dtype: np.dtype[Any]) -> str:
-    """The shortest decimal that rounds to `element` in `dtype`; whole numbers in full."""
-    if dtype == np.float64 or element.is_integer() or not np.isfinite(element):
+    """The shortest decimal that rounds to `element` in `dtype`; whole numbers that are not huge in full."""
+    if dtype == np.float64 or not np.isfinite(element) or (element.is_integer() and abs(element) < 1e15):
         return repr(element)
     for digits in range(1, 10):  # 9 are enough for float32
         shorter = float(f"{element:.{digits}g}")

@@ -4,8 +4,8 @@
 - A value has one origin: the graph's inputs, its constants, or a node. Its name is its own in the graph.
 - The uses that a value records are the node inputs and graph outputs that read it, no more and no fewer.
 - A node of a known operator has attributes and operands that the operator takes, and results of the types that it
-  infers. Where inference does not know the rank, the recorded type may say more. Operators that the table does not hold
-  are taken as they are.
+  infers, but for what inference cannot tell (see `agree.py`). Operators that the table does not hold are taken as they
+  are.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from tfgraph.errors import TFGraphError, VerificationError
+from tfgraph.ir.agree import agreed_types
 from tfgraph.ir.attributes import Attribute, Opaque
 from tfgraph.ir.build import check_attributes
-from tfgraph.ir.dims import symbols_of
 from tfgraph.ir.graph import Graph, Node, Value
 from tfgraph.ir.infer import infer_types
 from tfgraph.ir.optable import REQUIRED, OpSpec, find_spec
@@ -170,13 +170,14 @@ def _check_types(node: Node, spec: OpSpec, inferred: _Inferred) -> None:
     types = _inferred_types(node, spec, inferred)
     if len(types) < len(node.outputs):
         raise VerificationError(f"{node.describe()} has {len(node.outputs)} results, and {spec.key} gives {len(types)}")
-    for value, expected in zip(node.outputs, types, strict=False):
-        recorded = value.type
-        if recorded.dtype is not expected.dtype or (
-            expected.known_shape is not None and recorded.known_shape != expected.known_shape
-        ):
+    recorded = [value.type for value in node.outputs]
+    operands = [None if value is None else value.type for value in node._inputs]
+    for value, expected, agreed in zip(
+        node.outputs, types, agreed_types(recorded, types[: len(recorded)], operands), strict=False
+    ):
+        if agreed is None:
             raise VerificationError(
-                f"{node.describe()} records %{value.name} as {format_type(recorded)}, and its operands give "
+                f"{node.describe()} records %{value.name} as {format_type(value.type)}, and its operands give "
                 f"{format_type(expected)}: recorded types are the inferred ones"
             )
 
@@ -199,20 +200,9 @@ def _inferred_types(node: Node, spec: OpSpec, inferred: _Inferred) -> Sequence[T
         types = infer_types(spec, operands, attributes, len(node.outputs), node.outputs[0].name)
     except TFGraphError as error:
         raise VerificationError(f"{node.describe()} is not valid: {error}") from error
-    if key is not None and not _names_new_sizes(operands, types):
+    if key is not None:
         inferred[key] = types
     return types
-
-
-def _names_new_sizes(operands: Sequence[TensorType | None], types: Sequence[TensorType]) -> bool:
-    """Whether the results have symbols that the operands lack: those are named after the node, and are not shared."""
-    given = {name for type_ in operands if type_ is not None for name in _symbols(type_)}
-    return any(name not in given for type_ in types for name in _symbols(type_))
-
-
-def _symbols(type_: TensorType) -> set[str]:
-    dims = [*(type_.known_shape or ()), *(type_.content or ())]
-    return {name for dim in dims for name in symbols_of(dim)}
 
 
 def _check_kinds(spec: OpSpec, attributes: Mapping[str, Attribute]) -> None:

@@ -34,7 +34,8 @@ def read_fields(cls: type, given: Mapping[str, Any], source: str) -> dict[str, A
         value = given.get(field.name)
         if value is None:
             if field.default is MISSING:
-                problems.append(f"'{field.name}' is {'null' if field.name in given else 'missing'}: expected {_KINDS[kind]}")
+                found = "null" if field.name in given else "missing"
+                problems.append(f"'{field.name}' is {found}: expected {_KINDS[kind]}")
         elif not _is_a(value, kind):
             problems.append(f"'{field.name}' is {value!r}: expected {_KINDS[kind]}")
         else:
@@ -65,7 +66,10 @@ def read_labels(given: Mapping[str, Any], source: str) -> tuple[str, ...]:
             raise ConfigError(f"{source}: 'num_labels' is {count!r}: expected a positive integer")
         return tuple(f"LABEL_{number}" for number in range(count))
     by_number = {str(number): label for number, label in labels.items()} if isinstance(labels, dict) else {}
-    expected = [str(number) for number in range(len(by_number))]
-    if not by_number or set(by_number) != set(expected) or not all(isinstance(label, str) for label in by_number.values()):
-        raise ConfigError(f"{source}: 'id2label' is {labels!r}: expected an object that maps 0, 1, … to the labels' names")
-    return tuple(by_number[number] for number in expected)
+    ordered = [by_number.get(str(number)) for number in range(len(by_number))]
+    names = [label for label in ordered if isinstance(label, str)]
+    if not names or len(names) != len(ordered):
+        raise ConfigError(
+            f"{source}: 'id2label' is {labels!r}: expected an object that maps 0, 1, … to the names of the labels"
+        )
+    return tuple(names)

@@ -27,4 +27,5 @@ class TextEmbeddings(Module):
     def forward(self, input_ids: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
         """Ids [B, S] -> [B, S, H]; every token is of type 0 if no types are given."""
         token_type = self.token_type.weight[0] if token_type_ids is None else self.token_type(token_type_ids)
-        return self.norm(self.word(input_ids) + token_type + self.position(input_ids))
+        embedded: Tensor = self.norm(self.word(input_ids) + token_type + self.position(input_ids))
+        return embedded

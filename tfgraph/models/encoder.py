@@ -1,8 +1,8 @@
-"""The body of an encoder over tokens: embeddings, a stack of layers, and a pooler. What is put on top is in `tasks.py`."""
+"""The body of an encoder over tokens: embeddings, a stack of layers, and a pooler. What goes on it is in `tasks.py`."""
 
 from __future__ import annotations
 
-from tfgraph.dsl.layers.blocks import EncoderBlock
+from tfgraph.dsl.layers.blocks import BlockOptions, EncoderBlock
 from tfgraph.dsl.layers.masks import keep_mask
 from tfgraph.dsl.module import Module, ModuleList
 from tfgraph.dsl.tensor import Tensor
@@ -18,15 +18,9 @@ class EncoderStack(Module):
     """
 
     def __init__(self, config: EncoderConfig) -> None:
+        options = BlockOptions(norm="post", eps=config.layer_norm_eps, activation=config.hidden_act)
         self.layers = ModuleList(
-            EncoderBlock(
-                config.hidden_size,
-                config.num_attention_heads,
-                config.intermediate_size,
-                activation=config.hidden_act,
-                norm="post",
-                eps=config.layer_norm_eps,
-            )
+            EncoderBlock(config.hidden_size, config.num_attention_heads, config.intermediate_size, options)
             for _ in range(config.num_hidden_layers)
         )
 

@@ -53,7 +53,7 @@ class EncoderConfig:
         require_divides("num_attention_heads", self.num_attention_heads, "hidden_size", self.hidden_size)
         get_activation(self.hidden_act)
         if not 0 < self.layer_norm_eps < 1:
-            raise ConfigError(f"layer_norm_eps is {self.layer_norm_eps}: expected a small positive number, such as 1e-12")
+            raise ConfigError(f"layer_norm_eps is {self.layer_norm_eps}: expected a positive number such as 1e-12")
         if not self.labels:
             raise ConfigError("labels is empty: a classifier needs at least one label")
 
@@ -61,6 +61,11 @@ class EncoderConfig:
     def num_labels(self) -> int:
         """How many classes a classifier tells apart."""
         return len(self.labels)
+
+    @property
+    def max_length(self) -> int:
+        """The longest input that the model takes, in tokens."""
+        return self.max_position_embeddings
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any], source: str = "config.json") -> Self:

@@ -67,8 +67,7 @@ class Family:
     """A model family.
 
     `ignored` are shell patterns of tensors that its checkpoints may hold beside what a model uses, such as another
-    task's head. `aliases` maps older checkpoint names to those in the tables. `embedder` makes the architecture for
-    sentence embeddings, with the pooling given.
+    task's head. `aliases` maps other names that checkpoints have for a tensor to the one in the tables.
     """
 
     model_type: str
@@ -95,11 +94,11 @@ class Family:
             ConfigError: the family has none of that name.
         """
         try:
-            known = {each.name: each for each in self.architectures if each.name}
+            known = {each.name: each for each in self.architectures}
             return choose(f"architecture for the model type {self.model_type!r}", name, known)
         except ConfigError as error:
-            tasks = ", ".join(each.task for each in self.architectures)
-            raise ConfigError(f"{error}. To load its weights for another task, give that: {tasks}") from None
+            tasks = ", ".join(repr(each.task) for each in self.architectures)
+            raise ConfigError(f"{error}. To load the weights all the same, say for which task: {tasks}") from None
 
     def input_specs(self, task: str) -> dict[str, TensorSpec]:
         """The inputs of a model for `task`: int64, of any batch and length."""

@@ -41,7 +41,8 @@ class TokenPredictionHead(Module):
 
     def forward(self, hidden_state: Tensor) -> Tensor:
         """[B, S, H] -> [B, S, vocab]."""
-        return self.decoder(self.norm(self.activation(self.dense(hidden_state))))
+        scores: Tensor = self.decoder(self.norm(self.activation(self.dense(hidden_state))))
+        return scores
 
 
 class SpanHead(Module):

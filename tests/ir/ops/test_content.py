@@ -60,6 +60,8 @@ def content(key: str, *operands: TensorType | None, **attributes: object) -> obj
         ("Mod", [scalar(-7), scalar(3)], {}, (2,)),
         ("Mod", [scalar(-7), scalar(3)], {"fmod": 1}, (-1,)),
         ("Mod", [scalar(4 * s), scalar(4)], {}, (0,)),
+        ("Mod", [scalar(5), scalar(0)], {}, None),
+        ("Tile", [scalar(s), vector()], {}, (s,)),
         ("Max", [scalar(s), scalar(s + 1)], {}, (s + 1,)),
         ("Max", [scalar(s), scalar(5)], {}, (maximum(s, 5),)),
         ("Min", [scalar(s), scalar(5)], {}, (minimum(s, 5),)),
@@ -119,8 +121,8 @@ STEPS = st.lists(
     st.tuples(
         st.sampled_from(
             [
-                "Add", "Sub", "Mul", "Div", "Mod", "Max", "Min", "Neg", "Abs", "Gather", "Slice", "Concat", "ReduceProd",
-                "ReduceSum", "Where", "Cast", "Reshape",
+                "Add", "Sub", "Mul", "Div", "Mod", "Max", "Min", "Neg", "Abs", "Gather", "Slice", "Concat",
+                "ReduceProd", "ReduceSum", "Where", "Cast", "Reshape",
             ]
         ),
         st.integers(0, 9),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 RNG = np.random.default_rng(14)
 LINE = RNG.standard_normal((2, 4, 9)).astype(np.float32)
@@ -51,3 +53,25 @@ CASES = [
 
 def test_agrees_with_onnx_runtime(case, check):
     check(case)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    key=st.sampled_from(["Conv", *POOLS]),
+    kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    strides=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    dilations=st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    pads=st.tuples(*[st.integers(0, 2)] * 4),
+    ceil_mode=st.integers(0, 1),
+    count_include_pad=st.integers(0, 1),
+)
+def test_any_window(check, key, kernel, strides, dilations, pads, ceil_mode, count_include_pad):
+    pads = tuple(min(pad, kernel[axis % 2] - 1) for axis, pad in enumerate(pads))  # what ONNX Runtime's pools allow
+    attributes = {"strides": strides, "dilations": dilations, "pads": pads}
+    if key == "Conv":
+        check((key, (IMAGE, np.ones((3, 4, *kernel), np.float32)), attributes))
+        return
+    attributes |= {"kernel_shape": kernel, "ceil_mode": ceil_mode}
+    if key == "AveragePool":
+        attributes["count_include_pad"] = count_include_pad
+    check((key, (IMAGE,), attributes))

@@ -47,6 +47,7 @@ CASES = [
     ("Einsum", (Q, Q), {"equation": "...ij,...kj->...ik"}),
     ("Einsum", (Q, RIGHT[:, :5].copy()), {"equation": "...ij,ij->...i"}),
     ("Einsum", (LEFT, LEFT), {"equation": "ij,ij->i"}),
+    ("Einsum", (LEFT[:, :1].copy(), RIGHT), {"equation": "ij,jk->ik"}),
 ]
 
 

@@ -89,10 +89,8 @@ def test_attributes_and_defaults_are_those_of_onnx(spec):
         default = spec.attributes[name]
         if attribute.required:
             assert default is REQUIRED
-        elif name in ("output_dtype", "precision"):  # 0, which is no dtype, means that it is not given
-            assert default is None
-        elif not attribute.default_value.name:
-            assert default is None
+        elif name in ("output_dtype", "precision") or not attribute.default_value.name:
+            assert default is None  # a dtype of 0 in ONNX means that none is given
         else:
             wanted = onnx.helper.get_attribute_value(attribute.default_value)
             wanted = wanted.decode() if isinstance(wanted, bytes) else wanted

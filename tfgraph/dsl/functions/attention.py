@@ -9,6 +9,7 @@ from tfgraph.dsl.definition import definition
 from tfgraph.dsl.tensor import Tensor
 from tfgraph.dsl.trace import current_trace
 from tfgraph.errors import ShapeError
+from tfgraph.ir.dim_text import format_shape
 from tfgraph.ir.dims import Dim, exact_div
 from tfgraph.ir.dtypes import DType
 
@@ -94,7 +95,7 @@ def attention(
     elif attn_mask is not None:
         scores = scores + attn_mask
     if is_causal:
-        scores = F.where(causal_keep(q.shape[2], keys.shape[2], past), scores, lowest)
+        scores = F.where(causal_keep(seq, keys.shape[2], past), scores, lowest)
     if softmax_precision is not None:
         scores = F.cast(scores, softmax_precision)
     result = F.matmul(F.cast(F.softmax(scores), v.dtype), values)
@@ -106,6 +107,9 @@ def attention(
 def split_heads(x: Tensor, heads: Dim) -> Tensor:
     """[B, S, H * D] -> [B, H, S, D]."""
     batch, seq, hidden = F.unpack_shape(x, "batch seq hidden")
+    if heads == 0:
+        message = f"{format_shape(x.shape)} cannot be split into heads: the number of heads is not given"
+        raise ShapeError(current_trace().locate(message))
     return F.transpose(F.reshape(x, (batch, seq, heads, hidden // heads)), (0, 2, 1, 3))
 
 
@@ -118,7 +122,7 @@ def _group(heads: Dim, kv_heads: Dim) -> Dim:
     """How many heads share a key."""
     group = exact_div(heads, kv_heads)
     if group is None:
-        message = f"attention with {heads} heads cannot share {kv_heads} key heads: expected a number that divides {heads}"
+        message = f"{heads} heads cannot share {kv_heads} key heads: expected a number that divides {heads}"
         raise ShapeError(current_trace().locate(message))
     return group
 

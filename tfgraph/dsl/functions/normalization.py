@@ -17,7 +17,7 @@ def _last_axes(axis: int, rank: int) -> list[int]:
 
 
 def _standardize(x: Tensor, axis: int, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
-    """`(x - mean) / sqrt(variance + epsilon)`, the mean, and `1 / sqrt(variance + epsilon)`, over the axes from `axis` on."""
+    """`(x - mean) / deviation`, the mean, and `deviation = sqrt(variance + epsilon)`, over the axes from `axis` on."""
     axes = _last_axes(axis, x.rank)
     mean = F.reduce_mean(x, axes)
     centred = x - mean
@@ -63,7 +63,8 @@ def rms_norm(x: Tensor, scale: Tensor, *, axis: int = -1, epsilon: float = 1e-5,
         x: [..., hidden], floating point.
         scale: [hidden].
 
-    Source: Zhang, Sennrich, "Root Mean Square Layer Normalization", 2019, equation 4; ONNX operator RMSNormalization-23.
+    Source: Zhang, Sennrich, "Root Mean Square Layer Normalization", 2019, equation 4; ONNX operator
+    RMSNormalization-23.
     """
     statistics = F.cast(x, "float32") if stash_type == 1 else x
     return F.cast(_rms_normalize(statistics, axis, epsilon), x.dtype) * scale
@@ -77,9 +78,7 @@ def simplified_layer_norm(
     return rms_norm(x, scale, axis=axis, epsilon=epsilon, stash_type=stash_type)
 
 
-@definition(
-    "com.microsoft::SkipLayerNormalization", outputs=("output", "mean", "inv_std_var", "input_skip_bias_sum")
-)
+@definition("com.microsoft::SkipLayerNormalization", outputs=("output", "mean", "inv_std_var", "input_skip_bias_sum"))
 def skip_layer_norm(
     input: Tensor,
     skip: Tensor,

@@ -25,7 +25,7 @@ KeyValue: TypeAlias = tuple[Tensor, Tensor]
 
 
 class MultiHeadAttention(Module):
-    """Attention of `num_heads` heads over the sequence itself, or over a context: [batch, seq, hidden_size] -> the same.
+    """Attention of several heads over the sequence itself, or over a context: [batch, seq, hidden_size] -> the same.
 
     Args:
         hidden_size: features of the input and of the result.
@@ -44,8 +44,8 @@ class MultiHeadAttention(Module):
     Source: Vaswani et al., "Attention Is All You Need", 2017, section 3.2.2.
 
     Raises:
-        ConfigError: heads that do not divide the hidden size, key heads that do not divide the heads, a size below 1, or
-            rotary positions for another head size.
+        ConfigError: heads that do not divide the hidden size, key heads that do not divide the heads, a size below 1,
+            or rotary positions for another head size.
     """
 
     def __init__(
@@ -74,8 +74,8 @@ class MultiHeadAttention(Module):
         require_divides("num_kv_heads", kv_heads, "num_heads", num_heads)
         if rotary is not None and rotary.head_dim != head_dim:
             raise ConfigError(
-                f"rotary positions for heads of {rotary.head_dim} features do not fit attention with head_dim={head_dim}: "
-                f"expected RotaryPositions({head_dim})"
+                f"rotary positions for heads of {rotary.head_dim} features do not fit attention with "
+                f"head_dim={head_dim}: expected RotaryPositions({head_dim})"
             )
         self.num_heads, self.num_kv_heads, self.head_dim = num_heads, kv_heads, head_dim
         self.causal, self.window, self.scale = causal, window, scale
@@ -121,7 +121,7 @@ class MultiHeadAttention(Module):
             query, key = self._rotate(query, key, position_ids, batch, seq, past_key_value)
         else:
             if past_key_value is not None:
-                message = "past_key_value together with context: the keys of a context do not grow; pass them as context"
+                message = "past_key_value with a context: the keys of a context do not grow; pass them as context"
                 raise TraceError(current_trace().locate(message))
             key, value = context if isinstance(context, tuple) else self.project_context(context)
         past = _length(past_key_value)
@@ -148,7 +148,7 @@ class MultiHeadAttention(Module):
         return (output, (key, value)) if use_cache else output
 
     def project_context(self, context: Tensor) -> KeyValue:
-        """The keys and values of `context` [batch, keys, kv_hidden_size], each [batch, num_kv_heads, keys, head_dim]."""
+        """The keys and values of [batch, keys, kv_hidden_size], each [batch, num_kv_heads, keys, head_dim]."""
         key = split_heads(self.key(context), self.num_kv_heads)
         return key, split_heads(self.value(context), self.num_kv_heads)
 

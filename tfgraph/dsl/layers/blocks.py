@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from tfgraph.dsl.layers.attention import KeyValue, MultiHeadAttention
 from tfgraph.dsl.layers.choices import choose
@@ -58,14 +59,21 @@ class BlockOptions:
         )
 
 
+def _settle(options: BlockOptions | None, changes: dict[str, Any]) -> BlockOptions:
+    """`options`, or the defaults, with `changes` made."""
+    for name in changes:
+        choose("option of a block", name, {field.name: field for field in fields(BlockOptions)})
+    chosen = replace(options or BlockOptions(), **changes)
+    choose("arrangement of a block", chosen.norm, ARRANGEMENTS)
+    return chosen
+
+
 class _Block(Module):
     """What encoder and decoder blocks share: the parts, and where they are normalised."""
 
     def __init__(
-        self, hidden_size: int, num_heads: int, intermediate_size: int, options: BlockOptions | None, causal: bool
+        self, hidden_size: int, num_heads: int, intermediate_size: int, chosen: BlockOptions, causal: bool
     ) -> None:
-        chosen = options or BlockOptions()
-        choose("arrangement of a block", chosen.norm, ARRANGEMENTS)
         self.arrangement = chosen.norm
         self.norm1 = make_norm(chosen.norm_type, hidden_size, chosen.eps)
         self.attention = chosen.attention(hidden_size, num_heads, causal)
@@ -81,9 +89,10 @@ class _Block(Module):
         return norm(x) if self.arrangement == "post" else x
 
     def _add(self, x: Tensor, inner: Tensor, attended: Tensor, norm: Module | None = None) -> Tensor:
-        """`x` with the result of attention, which was given `inner` and has the normalisation `norm`, and with the MLP."""
+        """`x` plus what attention made of `inner`, then plus the MLP; `norm` is that of the attention."""
         if self.norm2 is None:
-            return x + attended + self.mlp(inner)
+            parallel: Tensor = self.mlp(inner)
+            return x + attended + parallel
         x = self._after(x + attended, norm or self.norm1)
         return self._after(x + self.mlp(self._before(x, self.norm2)), self.norm2)
 
@@ -91,14 +100,21 @@ class _Block(Module):
 class EncoderBlock(_Block):
     """Self-attention in both directions, then an MLP: [batch, seq, hidden_size] -> the same shape.
 
+    What blocks may differ in is given as `BlockOptions`, or by name: `EncoderBlock(768, 12, 3072, norm="post")`.
+
     Raises:
-        ConfigError: an unknown arrangement, normalisation or activation; sizes that do not divide.
+        ConfigError: an unknown option, arrangement, normalisation or activation; sizes that do not divide.
     """
 
     def __init__(
-        self, hidden_size: int, num_heads: int, intermediate_size: int, options: BlockOptions | None = None
+        self,
+        hidden_size: int,
+        num_heads: int,
+        intermediate_size: int,
+        options: BlockOptions | None = None,
+        **changes: Any,
     ) -> None:
-        super().__init__(hidden_size, num_heads, intermediate_size, options, causal=False)
+        super().__init__(hidden_size, num_heads, intermediate_size, _settle(options, changes), causal=False)
 
     def forward(
         self,
@@ -118,9 +134,11 @@ class EncoderBlock(_Block):
 class DecoderBlock(_Block):
     """Causal self-attention, attention to a context if there is `cross_attention`, then an MLP; with a cache.
 
+    What blocks may differ in is given as `BlockOptions`, or by name: `DecoderBlock(768, 12, 3072, norm_type="rms")`.
+
     Raises:
-        ConfigError: an unknown arrangement, normalisation or activation; sizes that do not divide; cross attention in a
-            parallel block.
+        ConfigError: an unknown option, arrangement, normalisation or activation; sizes that do not divide; cross
+            attention in a parallel block.
     """
 
     def __init__(
@@ -131,9 +149,10 @@ class DecoderBlock(_Block):
         options: BlockOptions | None = None,
         *,
         cross_attention: bool = False,
+        **changes: Any,
     ) -> None:
-        super().__init__(hidden_size, num_heads, intermediate_size, options, causal=True)
-        chosen = options or BlockOptions()
+        chosen = _settle(options, changes)
+        super().__init__(hidden_size, num_heads, intermediate_size, chosen, causal=True)
         if cross_attention and chosen.norm == "parallel":
             raise ConfigError("a parallel block has no place for cross attention: expected norm='pre' or norm='post'")
         self.cross_norm = make_norm(chosen.norm_type, hidden_size, chosen.eps) if cross_attention else None

@@ -1,4 +1,4 @@
-"""Settings of layers that are checked when a model is declared: names to choose from, numbers that must divide others."""
+"""Checks of settings when a model is declared: names to choose from, sizes, numbers that must divide others."""
 
 from __future__ import annotations
 

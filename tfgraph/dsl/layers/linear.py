@@ -10,8 +10,8 @@ from tfgraph.dsl.tensor import Tensor
 class Linear(Module):
     """`x weight^T + bias` over the last axis: [..., in_features] -> [..., out_features].
 
-    The weight is stored as [out_features, in_features], as Hugging Face checkpoints have it. The graph says `Transpose`;
-    passes fold it into the weight.
+    The weight is stored as [out_features, in_features], as Hugging Face checkpoints have it. The graph says
+    `Transpose`; passes fold it into the weight.
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:

@@ -32,15 +32,15 @@ def combine_masks(
     Args:
         attention_mask: one of
             int or bool [batch, keys]: a padding mask, 1 or true for tokens;
-            int or bool [batch, queries, keys] or [batch, 1 or heads, queries or 1, keys]: 1 or true where a query may attend;
-            float [batch, queries, keys] or [batch or 1, 1 or heads, queries or 1, keys]: added to the scores.
+            int or bool [batch, queries, keys] or [batch, heads, queries, keys]: 1 or true where a query may attend;
+            float of the same two shapes: added to the scores. Any axis but the last may be 1.
         queries, keys: sizes; `keys` includes `past`, the ones in the cache.
         causal: query i attends to keys up to i + past.
-        window: a key is seen if it is less than `window` before its query; not causal, also if it is less than `window` after.
+        window: a key is seen if it is less than `window` before its query; not causal, also if less than that after.
         position_bias: float [1 or batch, heads, queries, keys], added to the scores.
 
-    Returns bool if all there is are limits; else float, the sum of the biases, with the lowest finite number where a limit
-    forbids to attend.
+    Returns bool if all there is are limits; else float, the sum of the biases, with the lowest finite number where a
+    limit forbids to attend.
 
     Raises:
         ShapeError: a mask of another rank, or for another number of queries or keys.
@@ -63,7 +63,7 @@ def combine_masks(
 
 
 def keep_mask(attention_mask: Tensor, queries: Dim, keys: Dim) -> Tensor:
-    """A padding mask [batch, keys], or a mask a query, of int or bool, as bool [batch, heads or 1, queries or 1, keys]."""
+    """An int or bool mask of any of its forms as bool, broadcasting to [batch, heads, queries, keys]."""
     mask = F.cast(attention_mask, DType.BOOL)
     if mask.rank != 2:
         return _with_heads(mask, queries, keys)
@@ -109,9 +109,10 @@ def _require_sizes(mask: Tensor, given: Shape, expected: Shape) -> None:
         return
     names = ("keys",) if len(expected) == 1 else ("queries", "keys")
     sizes = " and ".join(f"{size} {name}" for size, name in zip(expected, names, strict=True))
+    axes = "axis" if len(expected) == 1 else "axes"
     message = (
         f"attention_mask is {mask.dtype}{format_shape(mask.shape)}, and attention is over {sizes}: "
-        f"expected its last {'axis' if len(expected) == 1 else 'axes'} to be {format_shape(expected)}, cached keys included"
+        f"expected its last {axes} to be {format_shape(expected)}, cached keys included"
     )
     raise ShapeError(current_trace().locate(message))
 

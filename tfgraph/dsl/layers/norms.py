@@ -1,4 +1,4 @@
-"""Normalisation layers: `LayerNorm` and `RMSNorm`, over the last axis. What they compute is defined in `dsl.functions`."""
+"""Normalisation layers over the last axis: `LayerNorm`, `RMSNorm`. What they compute is in `dsl.functions`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class LayerNorm(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., hidden_size] -> the same shape."""
-        bias = None if self.bias is None else F.as_tensor(self.bias)
-        return layer_norm(x, F.as_tensor(self.weight), bias, epsilon=self.eps)
+        weight = F.as_tensor(self.weight)
+        return layer_norm(x, weight, None if self.bias is None else F.as_tensor(self.bias), epsilon=self.eps)
 
 
 class RMSNorm(Module):

@@ -28,9 +28,9 @@ def key_distances(queries: Dim, keys: Dim, past: Dim = 0) -> Tensor:
 def relative_buckets(distances: Array, num_buckets: int, max_distance: int, bidirectional: bool) -> Array:
     """The bucket of each distance `key - query`: int64, of the shape of `distances`.
 
-    Half of the buckets are for one distance each, the rest for ranges that grow logarithmically up to `max_distance`, and
-    the last for everything beyond. Bidirectional, half of all buckets are for keys after the query; otherwise such keys
-    share the bucket of distance 0.
+    Half of the buckets are for one distance each, the rest for ranges that grow logarithmically up to `max_distance`,
+    and the last for everything beyond. Bidirectional, half of all buckets are for keys after the query; otherwise such
+    keys share the bucket of distance 0.
 
     Source: Raffel et al., "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer", 2020,
     section 2.1, and the T5 models' own rounding, in float32.
@@ -64,8 +64,8 @@ class RelativeBias(Module):
         exact = num_buckets // 4 if bidirectional else num_buckets // 2
         if exact < 1 or max_distance <= exact:
             raise ConfigError(
-                f"num_buckets={num_buckets} and max_distance={max_distance}: expected at least {4 if bidirectional else 2} "
-                f"buckets, and a distance above {exact}, the distances that have a bucket each"
+                f"num_buckets={num_buckets} and max_distance={max_distance}: expected at least "
+                f"{4 if bidirectional else 2} buckets, and a distance above {exact}, since all up to it have their own"
             )
         self.weight = Parameter((num_buckets, num_heads))
         self.max_distance = max_distance
@@ -74,7 +74,7 @@ class RelativeBias(Module):
         self.buckets = Buffer(ArrayConstant(relative_buckets(distances, num_buckets, max_distance, bidirectional)))
 
     def forward(self, queries: Dim, keys: Dim, past: Dim = 0) -> Tensor:
-        """The bias of `keys` keys for `queries` queries that follow `past` cached ones: [1, num_heads, queries, keys]."""
+        """The bias of all keys for queries that follow `past` cached positions: [1, num_heads, queries, keys]."""
         farthest = self.max_distance
         distances = F.minimum(F.maximum(key_distances(queries, keys, past), -farthest), farthest)
         by_distance = F.gather(self.weight, self.buckets)  # [2 * farthest + 1, H]; folded when the model is compiled
@@ -85,8 +85,8 @@ class RelativeBias(Module):
 def alibi_slopes(num_heads: int) -> Array:
     """The slope of each head, `2^(-8 (h + 1) / num_heads)`: float32 [num_heads].
 
-    Where the number of heads is no power of two, the slopes of the power below come first, then every other one of those
-    of the power above.
+    Where the number of heads is no power of two, the slopes of the power below come first, then every other one of
+    those of the power above.
 
     Source: Press, Smith, Lewis, "Train Short, Test Long: Attention with Linear Biases Enables Input Length
     Extrapolation", 2021, section 3 and the authors' code for other numbers of heads.
@@ -116,7 +116,7 @@ class AlibiBias(Module):
         self.bidirectional = bidirectional
 
     def forward(self, queries: Dim, keys: Dim, past: Dim = 0) -> Tensor:
-        """The bias of `keys` keys for `queries` queries that follow `past` cached ones: [1, num_heads, queries, keys]."""
+        """The bias of all keys for queries that follow `past` cached positions: [1, num_heads, queries, keys]."""
         distances = F.cast(key_distances(queries, keys, past), self.slopes.dtype)
         signed = -F.absolute(distances) if self.bidirectional else distances
         return F.unsqueeze(signed * self.slopes, (0,))

@@ -28,8 +28,8 @@ def sequence_positions(batch: Dim, seq: Dim, past: Dim = 0) -> Tensor:
 def sinusoidal_table(positions: int, hidden_size: int, base: float = 10000.0, interleaved: bool = True) -> Array:
     """Sines and cosines of the position at geometrically growing wavelengths: float32 [positions, hidden_size].
 
-    Feature 2i is `sin(p / base^(2i / hidden_size))` and feature 2i + 1 the cosine; not interleaved, all sines come first,
-    then all cosines (Marian, Pegasus).
+    Feature 2i is `sin(p / base^(2i / hidden_size))` and feature 2i + 1 the cosine; not interleaved, all sines come
+    first, then all cosines (Marian, Pegasus).
 
     Source: Vaswani et al., "Attention Is All You Need", 2017, section 3.5.
     """
@@ -69,9 +69,7 @@ class SinusoidalPositions(Module):
         ConfigError: a size that is not at least 1.
     """
 
-    def __init__(
-        self, max_positions: int, hidden_size: int, base: float = 10000.0, interleaved: bool = True
-    ) -> None:
+    def __init__(self, max_positions: int, hidden_size: int, base: float = 10000.0, interleaved: bool = True) -> None:
         require_positive(max_positions=max_positions, hidden_size=hidden_size)
         shape = (max_positions, hidden_size)
         fill = partial(sinusoidal_table, *shape, base, interleaved)
@@ -85,9 +83,10 @@ class SinusoidalPositions(Module):
 def look_up_positions(
     table: Parameter | Buffer, tokens: Tensor, position_ids: Tensor | None, past: Dim, offset: int = 0
 ) -> Tensor:
-    """The rows of `table` [positions, hidden_size] for the positions of `tokens`, the row of position p being `p + offset`.
+    """The rows of `table` for the positions of `tokens`.
 
     Args:
+        table: [rows, hidden_size], the row of position p being `p + offset`.
         tokens: ids or embeddings, [batch, seq, ...].
         position_ids: [batch, seq], int64; `past`, …, `past + seq - 1` if not given.
         past: number of tokens before these, in a cache.

@@ -18,7 +18,7 @@ from tfgraph.ir.transforms import folded
 
 
 def rotary_angles(positions: int, rotary_dim: int, base: float) -> Array:
-    """The angle of each pair of features at each position, `p / base^(2i / rotary_dim)`: float32 [positions, rotary_dim / 2].
+    """The angle of pair i at position p, `p / base^(2i / rotary_dim)`: float32 [positions, rotary_dim / 2].
 
     Frequencies are rounded to float32 before they are multiplied, as in the models that were trained with them.
 
@@ -40,8 +40,8 @@ def _sines(positions: int, rotary_dim: int, base: float) -> Array:
 class RotaryPositions(Module):
     """Turns pairs of features of queries and keys by an angle that grows with the position.
 
-    One instance serves all layers of a model, so that its tables, `cos` and `sin` [max_positions, rotary_dim / 2], are in
-    the graph once. They are no weights, and are computed when the model is written or run.
+    One instance serves all layers of a model, so that its tables, `cos` and `sin` [max_positions, rotary_dim / 2], are
+    in the graph once. They are no weights, and are computed when the model is written or run.
 
     Args:
         head_dim: features of a head.
@@ -69,7 +69,8 @@ class RotaryPositions(Module):
         if self.rotary_dim > head_dim or self.rotary_dim % 2:
             name = "head_dim" if rotary_dim is None else "rotary_dim"
             raise ConfigError(
-                f"{name}={self.rotary_dim}: rotary positions turn pairs of features: expected an even number up to {head_dim}"
+                f"{name}={self.rotary_dim}: rotary positions turn pairs of features: "
+                f"expected an even number up to {head_dim}"
             )
         settings = (max_positions, self.rotary_dim, base)
         shape = (max_positions, self.rotary_dim // 2)

@@ -119,9 +119,7 @@ _declare("Celu", _celu, 12, attributes={"alpha": 1.0}, dtypes=frozenset({DType.F
 _declare("Selu", _selu, 6, attributes={"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875})
 _declare("HardSigmoid", _hard_sigmoid, 6, attributes={"alpha": 0.2, "beta": 0.5})
 _declare("ThresholdedRelu", _thresholded_relu, 10, attributes={"alpha": 1.0})
-_declare(
-    "Shrink", _shrink, 9, "input:T -> output:T", {"bias": 0.0, "lambd": 0.5}, INTEGERS | FLOATS - {DType.BFLOAT16}
-)
+_declare("Shrink", _shrink, 9, "input:T -> output:T", {"bias": 0.0, "lambd": 0.5}, INTEGERS | FLOATS - {DType.BFLOAT16})
 primitive(
     "PRelu", "X:T slope:T -> Y:T", shape=_prelu_shape, reference=silent(in_float32(_prelu)), since=9,
     elementwise=True, T=WIDE_NUMBERS,

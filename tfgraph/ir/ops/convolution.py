@@ -10,12 +10,14 @@ import numpy as np
 from tfgraph.errors import ShapeError
 from tfgraph.ir.constant import Array
 from tfgraph.ir.dim_text import format_shape
-from tfgraph.ir.dims import Dim, Shape
+from tfgraph.ir.dims import Dim, Shape, maximum
+from tfgraph.ir.dtypes import as_dtype
 from tfgraph.ir.ops.arithmetic import in_float32
-from tfgraph.ir.ops.rules import agree
+from tfgraph.ir.ops.rules import agree, known_sizes
 from tfgraph.ir.ops.windows import make_window, output_sizes, window, windows
 from tfgraph.ir.optable import Operands
 from tfgraph.ir.primitive import FLOATS, primitive
+from tfgraph.ir.types import TensorType
 
 _ATTRIBUTES = {
     "auto_pad": "NOTSET", "dilations": None, "group": 1, "kernel_shape": None, "pads": None, "strides": None
@@ -53,7 +55,7 @@ def _conv_shape(given: Operands) -> Shape:
     if isinstance(weight[0], int) and weight[0] % group:
         raise ShapeError(f"{what}: {weight[0]} filters do not divide into {group} groups")
     _check_bias(given, weight[0])
-    return (data[0], weight[0], *output_sizes(what, data[2:], window(given, kernel)))
+    return (data[0], weight[0], *output_sizes(data[2:], window(given, kernel)))
 
 
 def _check_bias(given: Operands, channels: Dim) -> None:
@@ -88,7 +90,7 @@ def _transpose_sizes(given: Operands) -> tuple[list[Dim], list[Dim]]:
         whole = (dim - 1) * moved.strides[axis] + (extra[axis] + moved.extent(axis))
         if wanted is not None or moved.auto_pad.startswith("SAME"):
             size = wanted[axis] if wanted is not None else dim * moved.strides[axis]
-            total = whole - size
+            total = maximum(whole - size, 0)
             half = total // 2
             cuts.append(half if moved.auto_pad == "SAME_UPPER" else total - half)
             sizes.append(size)
@@ -114,12 +116,9 @@ def _conv_transpose_shape(given: Operands) -> Shape:
 
 def _conv_transpose(x: Array, weight: Array, bias: Array | None = None, **attributes: Any) -> Any:
     """Each element of `x` adds the kernel, scaled by it, at its place in the result."""
-    from tfgraph.ir.dtypes import as_dtype
-    from tfgraph.ir.types import TensorType
-
     types = tuple(TensorType(as_dtype(array.dtype), array.shape) for array in (x, weight))
     given = Operands("ConvTranspose", types, attributes)
-    sizes, cuts = ([int(str(dim)) for dim in dims] for dims in _transpose_sizes(given))
+    sizes, cuts = (known_sizes(given.key, dims) for dims in _transpose_sizes(given))
     moved = window(given, weight.shape[2:])
     group, rank = attributes["group"], x.ndim - 2
     data = x.reshape(x.shape[0], group, -1, *x.shape[2:])  # [N, G, C/G, spatial...]

@@ -22,7 +22,7 @@ from tfgraph.ir.primitive import BOOL, MOVABLE, NUMBERS, primitive
 from tfgraph.ir.types import LARGEST_CONTENT
 
 _RANGE = frozenset({DType.FLOAT32, DType.FLOAT64, DType.INT16, DType.INT32, DType.INT64})
-_EYE = NUMBERS | BOOL - {DType.BFLOAT16}
+_EYE = NUMBERS | BOOL
 _ONE_HOT = NUMBERS - {DType.BFLOAT16}
 
 

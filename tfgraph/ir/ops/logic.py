@@ -15,7 +15,6 @@ from tfgraph.ir.optable import Operands
 from tfgraph.ir.primitive import BOOL, FLOAT8S, FLOATS, MOVABLE, NUMBERS, primitive
 
 
-
 def _equal(left: Dim, right: Dim) -> Dim | None:
     difference = left - right
     if isinstance(difference, int):

@@ -69,9 +69,7 @@ def _gemm(
     return scaled + (bias * bias.dtype.type(beta) if beta != 1 else bias)
 
 
-def _matmul_integer(
-    left: Array, right: Array, left_zero: Array | None = None, right_zero: Array | None = None
-) -> Any:
+def _matmul_integer(left: Array, right: Array, left_zero: Array | None = None, right_zero: Array | None = None) -> Any:
     """`(A - a_zero_point) @ (B - b_zero_point)` in int32; zero points by tensor, or by row of A and column of B."""
     wide_left, wide_right = left.astype(np.int32), right.astype(np.int32)
     if left_zero is not None:

@@ -32,8 +32,7 @@ def _spatial(given: Operands) -> Shape:
 def _pool_shape(given: Operands) -> Shape:
     spatial = _spatial(given)
     moved = window(given, given.attributes["kernel_shape"])
-    what = f"{given.key} of {format_shape(given.shape(0))}"
-    return (*given.shape(0)[:2], *output_sizes(what, spatial, moved))
+    return (*given.shape(0)[:2], *output_sizes(spatial, moved))
 
 
 def _max_pool_shape(given: Operands) -> list[Shape]:
@@ -61,9 +60,7 @@ def _average_pool(x: Array, *, count_include_pad: int, kernel_shape: tuple[int, 
     return total / count[(slice(None), slice(None), *(slice(size) for size in total.shape[2:]))]
 
 
-def _max_pool(
-    x: Array, *, kernel_shape: tuple[int, ...], storage_order: int, **attributes: Any
-) -> tuple[Array, Array]:
+def _max_pool(x: Array, *, kernel_shape: tuple[int, ...], storage_order: int, **attributes: Any) -> tuple[Array, Array]:
     rank = x.ndim - 2
     moved = make_window("MaxPool", rank, kernel_shape, attributes)
     lowest = -np.inf if is_float(x) else np.iinfo(x.dtype).min

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from tfgraph.errors import ShapeError
 from tfgraph.ir import dims
 from tfgraph.ir.constant import Array
+from tfgraph.ir.dim_text import format_shape
 from tfgraph.ir.dims import Dim, Shape
 from tfgraph.ir.dtypes import DType
 from tfgraph.ir.ops.arithmetic import in_float32, silent
@@ -22,7 +24,6 @@ from tfgraph.ir.ops.contents import Content
 from tfgraph.ir.ops.rules import integer_content, known_length, normalize_axes
 from tfgraph.ir.optable import Operands
 from tfgraph.ir.primitive import BOOL, WIDE_NUMBERS, primitive
-from tfgraph.ir.types import UnknownRankError
 
 Axes = tuple[int, ...]
 
@@ -57,7 +58,7 @@ def _unknown_axes_shape(given: Operands, keepdims: bool) -> Shape:
         return tuple(1 if dim == 1 else given.fresh(axis) for axis, dim in enumerate(shape))
     count = known_length(given, 1)
     if count > len(shape):
-        raise UnknownRankError(f"{given.key} reduces over more axes than its operand has")
+        raise ShapeError(f"{given.key} of {format_shape(shape)} was given {count} axes: expected at most {len(shape)}")
     return tuple(given.fresh(axis) for axis in range(len(shape) - count))
 
 

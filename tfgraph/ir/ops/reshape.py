@@ -12,7 +12,14 @@ from tfgraph.ir.constant import Array
 from tfgraph.ir.dim_text import format_shape
 from tfgraph.ir.dims import Dim, Shape, exact_div, floordiv, is_at_least, product
 from tfgraph.ir.ops.contents import Content, keep
-from tfgraph.ir.ops.rules import broadcast_shapes, integer_content, known_length, normalize_axes, normalize_axis
+from tfgraph.ir.ops.rules import (
+    broadcast_shapes,
+    integer_content,
+    known_length,
+    known_sizes,
+    normalize_axes,
+    normalize_axis,
+)
 from tfgraph.ir.optable import Operands
 from tfgraph.ir.primitive import MOVABLE, primitive
 from tfgraph.ir.types import UnknownRankError
@@ -75,10 +82,6 @@ def _left_over(what: str, total: Dim, rest: Dim) -> Dim:
     if isinstance(total, int) and isinstance(rest, int):
         raise ShapeError(f"{what}: {total} elements do not divide by {rest}")
     return floordiv(total, rest)
-
-
-def _reshape_content(given: Operands) -> Content | None:
-    return given.content(0)
 
 
 def _transpose_perm(given: Operands) -> tuple[int, ...]:
@@ -168,7 +171,7 @@ def _size(data: Array) -> Any:
 
 def _reshape(data: Array, shape: Array, *, allowzero: int) -> Any:
     target = reshaped("Reshape", data.shape, tuple(int(dim) for dim in shape), bool(allowzero))
-    return data.reshape([int(str(dim)) for dim in target])
+    return data.reshape(known_sizes("Reshape", target))
 
 
 def _flatten(data: Array, *, axis: int) -> Any:
@@ -202,7 +205,7 @@ primitive(
 )  # fmt: skip
 primitive(
     "Reshape", "data:T shape:int64 -> reshaped:T", shape=_reshape_shape, reference=_reshape, since=14,
-    content=_reshape_content, attributes={"allowzero": 0},
+    content=keep, attributes={"allowzero": 0},
 )  # fmt: skip
 primitive(
     "Flatten", "input:T -> output:T", shape=_flatten_shape, reference=_flatten, since=1, attributes={"axis": 1}

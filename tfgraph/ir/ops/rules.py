@@ -130,6 +130,20 @@ def known_length(given: Operands, index: int) -> int:
     return shape[0]
 
 
+def known_sizes(key: str, dims: Iterable[Dim]) -> tuple[int, ...]:
+    """`dims` as integers, for what only a run asks.
+
+    Raises:
+        ShapeError: one of them is symbolic.
+    """
+    sizes: list[int] = []
+    for dim in dims:
+        if not isinstance(dim, int):
+            raise ShapeError(f"{key} is run with the size {dim}: expected an integer")
+        sizes.append(dim)
+    return tuple(sizes)
+
+
 def require_rank(given: Operands, index: int, *ranks: int) -> Shape:
     """The shape of the operand at `index`, whose rank must be one of `ranks`.
 

@@ -62,12 +62,13 @@ def _tensor_scatter_shape(given: Operands) -> Shape:
     cache, update = given.shape(0), given.shape(1)
     if given.attributes["mode"] not in ("linear", "circular"):
         raise DTypeError(f"TensorScatter was given mode={given.attributes['mode']!r}: expected 'linear' or 'circular'")
-    axis = normalize_axis(given.key, given.attributes["axis"], len(cache))
-    what = f"TensorScatter of {format_shape(update)} into {format_shape(cache)} at axis {axis}"
-    if axis == 0:
-        raise ShapeError(f"{what}: axis 0 is the batch, expected another one")
+    what = f"TensorScatter of {format_shape(update)} into {format_shape(cache)}"
     if len(cache) != len(update):
         raise ShapeError(f"{what}: expected equal ranks")
+    axis = normalize_axis(given.key, given.attributes["axis"], len(cache))
+    what = f"{what} at axis {axis}"
+    if axis == 0:
+        raise ShapeError(f"{what}: axis 0 is the batch, expected another one")
     for other, (old, new) in enumerate(zip(cache, update, strict=True)):
         if other != axis and not agree(old, new):
             raise ShapeError(f"{what}: axis {other} is {old} and {new} in the update, expected equal sizes")
@@ -102,9 +103,7 @@ def _write(result: Array, places: tuple[Any, ...], updates: Array, reduction: st
         _REDUCTIONS[reduction](result, places, updates)
 
 
-def _tensor_scatter(
-    cache: Array, update: Array, write_indices: Array | None = None, *, axis: int, mode: str
-) -> Any:
+def _tensor_scatter(cache: Array, update: Array, write_indices: Array | None = None, *, axis: int, mode: str) -> Any:
     result = np.moveaxis(cache, axis, 1).copy()  # [B, positions, ...]
     new = np.moveaxis(update, axis, 1)
     length, capacity = new.shape[1], result.shape[1]

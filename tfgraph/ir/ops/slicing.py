@@ -45,7 +45,7 @@ def _slice_shape(given: Operands) -> Shape:
 
 
 def sliced_length(dim: Dim, start: Dim, end: Dim, step: int) -> Dim | None:
-    """The length of `[start:end:step]` of an axis of size `dim`, by Python's rules; None where it cannot be told.
+    """The length of `[start:end:step]` of an axis of size `dim`; None where it cannot be told.
 
     Raises:
         ShapeError: a step of 0.
@@ -53,9 +53,9 @@ def sliced_length(dim: Dim, start: Dim, end: Dim, step: int) -> Dim | None:
     if step == 0:
         raise ShapeError("Slice was given a step of 0: expected any other integer")
     if isinstance(dim, int) and isinstance(start, int) and isinstance(end, int):
-        return len(range(*_python_slice(start, end, step).indices(dim)))
+        return len(range(*_bounds(dim, start, end, step)))
     if step < 0:
-        whole = isinstance(start, int) and isinstance(end, int) and start in (-1, *_HUGE) and end <= -_HUGE[0]
+        whole = isinstance(start, int) and isinstance(end, int) and _is_last(start) and end <= -_UNBOUNDED
         return floordiv(dim - step - 1, -step) if whole else None
     first, last = _clamped(dim, start), _clamped(dim, end)
     if first is None or last is None:
@@ -66,8 +66,11 @@ def sliced_length(dim: Dim, start: Dim, end: Dim, step: int) -> Dim | None:
     return length if step == 1 else floordiv(length + (step - 1), step)
 
 
-_HUGE = (2**31 - 1, 2**63 - 1, 2**62)
-_UNBOUNDED = 2**30
+_UNBOUNDED = 2**30  # no axis is so long: what exporters write for "to the end" is beyond it
+
+
+def _is_last(start: int) -> bool:
+    return start == -1 or start >= _UNBOUNDED
 
 
 def _clamped(dim: Dim, place: Dim) -> Dim | None:
@@ -83,9 +86,15 @@ def _clamped(dim: Dim, place: Dim) -> Dim | None:
     return None
 
 
-def _python_slice(start: int, end: int, step: int) -> slice:
-    """A step back to before the first element is an end of minus infinity in ONNX, and of None in Python."""
-    return slice(start, None if step < 0 and end <= -_UNBOUNDED else end, step)
+def _bounds(dim: int, start: int, end: int, step: int) -> tuple[int, int, int]:
+    """The arguments of `range` for the elements that a slice takes.
+
+    As in Python, except that a start before the first element is the first one, even where the step is negative.
+    """
+    first, last = (place + dim if place < 0 else place for place in (start, end))
+    if step > 0:
+        return min(max(first, 0), dim), min(max(last, 0), dim), step
+    return min(max(first, 0), dim - 1), min(max(last, -1), dim - 1), step
 
 
 def _slice_content(given: Operands) -> Content | None:
@@ -94,7 +103,7 @@ def _slice_content(given: Operands) -> Content | None:
     steps = integer_content(given, 4) if given.has(4) else (1,)
     if content is None or not starts or not ends or not steps or not given.shape(0):
         return None
-    return content[_python_slice(starts[0], ends[0], steps[0])]
+    return tuple(content[place] for place in range(*_bounds(len(content), starts[0], ends[0], steps[0])))
 
 
 def _slice(data: Array, starts: Array, ends: Array, axes: Array | None = None, steps: Array | None = None) -> Any:
@@ -102,7 +111,8 @@ def _slice(data: Array, starts: Array, ends: Array, axes: Array | None = None, s
     over = range(len(starts)) if axes is None else axes
     strides = np.ones_like(starts) if steps is None else steps
     for axis, start, end, step in zip(over, starts, ends, strides, strict=True):
-        index[int(axis)] = _python_slice(int(start), int(end), int(step))
+        first, last, stride = _bounds(data.shape[int(axis)], int(start), int(end), int(step))
+        index[int(axis)] = slice(first, None if last < 0 else last, stride)
     return data[tuple(index)]
 
 
@@ -127,6 +137,8 @@ def _split_lengths(given: Operands) -> tuple[int, Shape]:
     if count is None:
         raise DTypeError("Split needs its operand 'split' or its attribute 'num_outputs'")
     part = floordiv(dim + (count - 1), count)
+    if isinstance(dim, int) and dim - part * (count - 1) <= 0:
+        raise ShapeError(f"Split of {format_shape(shape)} at axis {axis} into {count} parts of {part}: nothing is left")
     return axis, (*(part for _ in range(count - 1)), dim - part * (count - 1))
 
 
@@ -197,9 +209,7 @@ def _pad_shape(given: Operands) -> Shape:
 _PAD_MODES = {"constant": "constant", "reflect": "reflect", "edge": "edge", "wrap": "wrap"}
 
 
-def _pad(
-    data: Array, pads: Array, constant_value: Array | None = None, axes: Array | None = None, *, mode: str
-) -> Any:
+def _pad(data: Array, pads: Array, constant_value: Array | None = None, axes: Array | None = None, *, mode: str) -> Any:
     over = range(data.ndim) if axes is None else [int(axis) for axis in axes]
     amounts = [(0, 0)] * data.ndim
     index = [slice(None)] * data.ndim

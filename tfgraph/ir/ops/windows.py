@@ -13,15 +13,17 @@ import numpy as np
 from tfgraph.errors import DTypeError, ShapeError
 from tfgraph.ir.constant import Array
 from tfgraph.ir.dim_text import format_shape
-from tfgraph.ir.dims import Dim, Shape, floordiv, maximum
+from tfgraph.ir.dims import Dim, Shape, floordiv, minimum
+from tfgraph.ir.ops.rules import known_sizes
 from tfgraph.ir.optable import Operands
 
 _AUTO_PADS = ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
 
 
 class Window(NamedTuple):
-    """How a window moves along the spatial axes, one number an axis."""
+    """How the window of an operator moves along the spatial axes, one number an axis."""
 
+    key: str
     kernel: tuple[int, ...]
     strides: tuple[int, ...]
     dilations: tuple[int, ...]
@@ -61,10 +63,10 @@ def make_window(key: str, rank: int, kernel: Sequence[int], attributes: Any) -> 
     ):
         if len(numbers) != count:
             raise ShapeError(f"{key} over {rank} axes was given {name}={list(numbers)}: expected {count} numbers")
-    return Window(tuple(kernel), strides, dilations, pads, auto_pad, bool(attributes.get("ceil_mode", 0)))
+    return Window(key, tuple(kernel), strides, dilations, pads, auto_pad, bool(attributes.get("ceil_mode", 0)))
 
 
-def output_sizes(key: str, spatial: Shape, moved: Window) -> Shape:
+def output_sizes(spatial: Shape, moved: Window) -> Shape:
     """How many places the window takes along each spatial axis.
 
     Raises:
@@ -80,28 +82,24 @@ def output_sizes(key: str, spatial: Shape, moved: Window) -> Shape:
         room = dim + (before + after - extent)
         if isinstance(room, int) and room < 0:
             raise ShapeError(
-                f"{key} over {format_shape(spatial)}: the window spans {extent} at spatial axis {axis}, "
+                f"{moved.key} over {format_shape(spatial)}: the window spans {extent} at spatial axis {axis}, "
                 f"and the padded size is {room + extent}"
             )
         size = floordiv(room + (stride - 1 if moved.ceil else 0), stride) + 1
         if moved.ceil:  # a window that would start in the padding at the end does not count
             last = floordiv(dim + (before - 1), stride) + 1
-            size = min(size, last) if isinstance(size, int) and isinstance(last, int) else _smaller(size, last)
+            size = minimum(size, last)
         result.append(size)
     return tuple(result)
 
 
-def _smaller(left: Dim, right: Dim) -> Dim:
-    return left + right - maximum(left, right)
-
-
 def explicit_pads(sizes: Sequence[int], moved: Window) -> list[tuple[int, int]]:
     """What is added before and after each spatial axis of an array, so that the windows fit."""
-    outputs = output_sizes("", tuple(sizes), moved)
+    outputs = known_sizes(moved.key, output_sizes(tuple(sizes), moved))
     result: list[tuple[int, int]] = []
     for axis, (size, output) in enumerate(zip(sizes, outputs, strict=True)):
         if moved.auto_pad in ("SAME_UPPER", "SAME_LOWER"):
-            total = max((int(str(output)) - 1) * moved.strides[axis] + moved.extent(axis) - size, 0)
+            total = max((output - 1) * moved.strides[axis] + moved.extent(axis) - size, 0)
             small, large = total // 2, total - total // 2
             result.append((small, large) if moved.auto_pad == "SAME_UPPER" else (large, small))
         elif moved.auto_pad == "VALID":
@@ -115,7 +113,7 @@ def windows(x: Array, moved: Window, fill: Any) -> Array:
     """Every window of `x` [N, C, spatial...]: [N, C, places..., kernel...], beyond the border filled with `fill`."""
     rank = len(moved.kernel)
     sizes = x.shape[2:]
-    outputs = [int(str(size)) for size in output_sizes("", sizes, moved)]
+    outputs = known_sizes(moved.key, output_sizes(sizes, moved))
     pads = explicit_pads(sizes, moved)
     needed = [(outputs[axis] - 1) * moved.strides[axis] + moved.extent(axis) for axis in range(rank)]
     amounts = [(0, 0), (0, 0)]

@@ -1,0 +1,62 @@
+"""Which model families there are: `model_type` of a `config.json` to the module that describes it.
+
+A family's module is imported when it is asked for, and says all about itself in `FAMILY`; see `family.py`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from tfgraph.dsl.layers.choices import choose
+from tfgraph.errors import ConfigError
+from tfgraph.models.family import Architecture, Family
+
+FAMILIES = {
+    "bert": "tfgraph.models.bert",
+}
+"""Every known `model_type`, with the module of its family."""
+
+
+def find_family(model_type: str) -> Family:
+    """The family of a model type.
+
+    Raises:
+        ConfigError: there is none; the message suggests the nearest and lists all.
+    """
+    family: Family = importlib.import_module(choose("model_type", model_type, FAMILIES)).FAMILY
+    return family
+
+
+def family_of(config: Mapping[str, Any], source: str = "config.json") -> Family:
+    """The family that a configuration's `model_type` names. `source` is what to call the configuration in an error.
+
+    Raises:
+        ConfigError: `model_type` is missing, not a text, or unknown.
+    """
+    model_type = config.get("model_type")
+    if not isinstance(model_type, str):
+        found = "is missing" if "model_type" not in config else f"is {model_type!r}"
+        raise ConfigError(f"{source}: 'model_type' {found}: expected one of {', '.join(FAMILIES)}")
+    try:
+        return find_family(model_type)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from None
+
+
+def architecture_of(config: Mapping[str, Any], family: Family, source: str = "config.json") -> Architecture:
+    """The architecture that a configuration's `architectures` names; the family's base model where it names none.
+
+    Raises:
+        ConfigError: `architectures` is not a list of texts, or its first is unknown to the family.
+    """
+    names = config.get("architectures")
+    if names is None or names == []:
+        return family.architecture_for("base")
+    if not isinstance(names, list) or not isinstance(names[0], str):
+        raise ConfigError(f"{source}: 'architectures' is {names!r}: expected a list with the name of a class")
+    try:
+        return family.architecture_named(names[0])
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from None

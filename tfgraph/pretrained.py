@@ -1,0 +1,240 @@
+"""Loading a checkpoint folder as a model: `load` picks the family and the task, and fills a module with the weights.
+
+Nothing is computed and no weight is read here: a `Pretrained` holds handles. How the parts are read is in
+`tfgraph.checkpoints`, what they mean in `tfgraph.models`; what runs the result is `tfgraph.compile`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tfgraph.checkpoints import match_weights, read_config, read_weights
+from tfgraph.checkpoints.folder import CONFIG_FILE
+from tfgraph.checkpoints.sentence_transformers import (
+    SentenceSettings,
+    find_encoder_folder,
+    is_sentence_folder,
+    read_sentence_settings,
+)
+from tfgraph.checkpoints.tokenizer_files import TOKENIZER_FILE, VOCABULARY_FILE
+from tfgraph.dsl.layers.choices import choose
+from tfgraph.dsl.module import Module
+from tfgraph.dsl.trace import TensorSpec, trace
+from tfgraph.errors import InputError
+from tfgraph.ir.constant import Constant
+from tfgraph.ir.dtypes import DType
+from tfgraph.ir.graph import Graph
+from tfgraph.models.family import SENTENCE_EMBEDDING, TASKS, Architecture, Family, ModelConfig
+from tfgraph.models.names import below, checkpoint_name
+from tfgraph.models.pooling import Pooling, SentenceEmbedder
+from tfgraph.models.registry import architecture_of, family_of
+
+if TYPE_CHECKING:
+    from tfgraph.ir.constant import Array
+    from tfgraph.tokenizer import Pair, Tokenizer
+
+DTYPES = {dtype.value: dtype for dtype in (DType.FLOAT32, DType.FLOAT16, DType.BFLOAT16)}
+"""What weights can be loaded as."""
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A model with the weights of a checkpoint, for one task.
+
+    Attributes:
+        module: the model; its weights are handles that nobody has read yet.
+        config: the family's configuration.
+        family: which family it is of.
+        task: one of `tfgraph.models.family.TASKS`.
+        folder: where the checkpoint is.
+        input_specs: the inputs, of any batch and length.
+        sentence: how texts become vectors; None for tasks other than sentence embedding.
+    """
+
+    module: Module
+    config: ModelConfig
+    family: Family = field(repr=False)
+    task: str
+    folder: Path
+    input_specs: dict[str, TensorSpec]
+    sentence: SentenceSettings | None = None
+
+    def trace(self) -> Graph:
+        """The model as a graph, whose metadata says what it is."""
+        inputs: dict[str, Any] = dict(self.input_specs)
+        graph = trace(self.module, **inputs)
+        graph.metadata.update({key: _as_text(value) for key, value in self.metadata.items()})
+        return graph
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer | None:
+        """The checkpoint's tokenizer; None if the folder has no tokenizer file.
+
+        Raises:
+            CheckpointError: a tokenizer file is damaged.
+        """
+        from tfgraph.tokenizer import Tokenizer
+
+        if not any((self.folder / name).is_file() for name in (TOKENIZER_FILE, VOCABULARY_FILE)):
+            return None
+        return Tokenizer.load(self.folder)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of a classifier's classes, in the order of its logits; empty for other tasks."""
+        return self.config.labels if self.task in ("sequence-classification", "token-classification") else ()
+
+    @property
+    def max_length(self) -> int:
+        """What texts are truncated to, in tokens, special ones included: the model's limit, or a lower setting."""
+        limit = None if self.sentence is None else self.sentence.max_seq_length
+        return self.config.max_length if limit is None else min(limit, self.config.max_length)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What a user of the exported model has to know about it, as JSON has it."""
+        known: dict[str, Any] = {
+            "model_type": self.family.model_type,
+            "task": self.task,
+            "max_length": self.max_length,
+        }
+        if self.labels:
+            known["labels"] = list(self.labels)
+        if self.sentence is not None:
+            known["pooling"] = list(self.sentence.pooling_modes)
+            known["normalize"] = self.sentence.normalize
+            known["do_lower_case"] = self.sentence.do_lower_case
+        return known
+
+    def encode(
+        self,
+        texts: Sequence[str] | Sequence[Pair],
+        *,
+        max_length: int | None = None,
+        padding: Literal["right", "left"] = "right",
+    ) -> dict[str, Array]:
+        """The model's inputs for texts, or for pairs of them, truncated to `max_length` (the model's own if not given).
+
+        For multiple choice these are the choices of one question.
+
+        Returns:
+            int64 arrays by input name: [B, S], and [1, B, S] for multiple choice.
+
+        Raises:
+            InputError: the folder has no tokenizer, `max_length` is more than the model takes, or there are no texts.
+            CheckpointError: a tokenizer file is damaged.
+        """
+        if self.tokenizer is None:
+            raise InputError(
+                f"{self.folder} has no tokenizer, {TOKENIZER_FILE} or {VOCABULARY_FILE}: give the model token ids"
+            )
+        longest = self.config.max_length
+        if isinstance(max_length, int) and max_length > longest:
+            raise InputError(f"max_length is {max_length}, and this model takes at most {longest} tokens")
+        if self.sentence is not None and self.sentence.do_lower_case:
+            texts = _lowered(texts)
+        limit = self.max_length if max_length is None else max_length
+        encoded = self.tokenizer.encode(texts, max_length=limit, padding=padding)
+        one_question = self.task == "multiple-choice"
+        return {name: encoded[name][None] if one_question else encoded[name] for name in self.input_specs}
+
+
+def load(folder: str | Path, *, task: str | None = None, dtype: str = "float32") -> Pretrained:
+    """Load a Hugging Face checkpoint folder: `config.json`, `*.safetensors`, and tokenizer files if there are any.
+
+    Args:
+        folder: the folder; nothing is downloaded.
+        task: one of `tfgraph.models.family.TASKS`. If not given: sentence embedding for a folder laid out by
+            sentence-transformers, else what `architectures` in `config.json` names, else the base model.
+        dtype: `"float32"`, `"float16"` or `"bfloat16"`: what weights of any float type are converted to when they are
+            read.
+
+    A base model whose checkpoint has no pooler is loaded without it.
+
+    Raises:
+        ConfigError: the configuration is missing or damaged, names an unknown model type or architecture, contradicts
+            itself, or does not know the task.
+        CheckpointError: the weights are missing or damaged, or do not fit the model.
+    """
+    root = Path(folder)
+    wanted = choose("dtype of weights", dtype, DTYPES)
+    if task is not None:
+        choose("task", task, TASKS)
+    folder = root if (root / CONFIG_FILE).is_file() else find_encoder_folder(root)
+    given = read_config(folder)
+    source = str(folder / CONFIG_FILE)
+    family = family_of(given, source)
+    sentence = None
+    if task == SENTENCE_EMBEDDING or (task is None and is_sentence_folder(root)):
+        task, sentence = SENTENCE_EMBEDDING, read_sentence_settings(root)
+        architecture = _embedder(family, sentence)
+    elif task is not None:
+        architecture = family.architecture_for(task)
+    else:
+        architecture = architecture_of(given, family, source)
+    config = family.config.from_dict(given, source)
+    return Pretrained(
+        module=_with_weights(architecture, config, family, folder, wanted),
+        config=config,
+        family=family,
+        task=architecture.task,
+        folder=folder,
+        input_specs=family.input_specs(architecture.task),
+        sentence=sentence,
+    )
+
+
+def _embedder(family: Family, sentence: SentenceSettings) -> Architecture:
+    """The family's base model, without its pooler, and a pooling over it."""
+    base = family.architecture_for("base")
+    build_base = base.build_without or base.build
+
+    def build(config: Any) -> Module:
+        return SentenceEmbedder(build_base(config), Pooling(sentence.pooling_modes, sentence.normalize))
+
+    return Architecture("", SENTENCE_EMBEDDING, build, below(base.names, "base", ""))
+
+
+def _with_weights(
+    architecture: Architecture, config: ModelConfig, family: Family, folder: Path, dtype: DType
+) -> Module:
+    """The architecture's model, each parameter with the handle of its tensor in the checkpoint."""
+    given = read_weights(folder)
+    build, optional = architecture.build, architecture.optional
+    if optional is not None and architecture.build_without is not None and not any(optional in name for name in given):
+        build = architecture.build_without
+    module = build(config)
+    parameters = {checkpoint_name(path, architecture.names): each for path, each in module.named_parameters()}
+    matched = match_weights(
+        {name: (dtype, parameter.shape) for name, parameter in parameters.items()},
+        given,
+        rename=lambda name: _canonical(name, family.aliases, given),
+        ignore=family.ignored,
+        source=folder,
+    )
+    for name, parameter in parameters.items():
+        parameter.data = matched.weights[name]
+    return module
+
+
+def _canonical(name: str, aliases: Mapping[str, str], given: Mapping[str, Constant]) -> str:
+    """`name`, or what it is an alias of where the checkpoint has no tensor of that name itself."""
+    meant = aliases.get(name, name)
+    return name if meant in given else meant
+
+
+def _lowered(texts: Any) -> Any:
+    """Texts, or pairs of texts, in lower case; what is neither is left for the tokenizer to refuse."""
+    if not isinstance(texts, list | tuple):
+        return texts
+    return type(texts)(text.lower() if isinstance(text, str) else _lowered(text) for text in texts)
+
+
+def _as_text(value: object) -> str:
+    import json
+
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
