@@ -63,10 +63,12 @@ def _known(scope: Scope, app: Application, opset: int, source: Source | None) ->
 
 def _is_newer(app: Application, opset: int) -> bool:
     """Whether the application uses what came after the IR's opset: of the operators in the table, only this one can."""
-    windows = ("left_window_size", "right_window_size")
-    return (
-        app.op == "Attention" and not app.domain and opset > OPSET and any(name in app.attributes for name in windows)
-    )
+    if app.op != "Attention" or app.domain or opset <= OPSET:
+        return False
+    windows = [name for name in ("left_window_size", "right_window_size") if app.attributes.get(name) == -1]
+    for name in windows:
+        del app.attributes[name]  # no window, which is what older opsets mean
+    return "left_window_size" in app.attributes or "right_window_size" in app.attributes
 
 
 def _opaque(scope: Scope, app: Application, opset: int, source: Source | None) -> Node:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     OnnxSource: TypeAlias = str | os.PathLike[str] | bytes | onnx.ModelProto
 
 OLDEST_OPSET: Final = 7
-NEWEST_OPSET: Final = 26
+NEWEST_OPSET: Final = 28
 _PROTOBUF_LIMIT: Final = 2**31 - 1
 
 

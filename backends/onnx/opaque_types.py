@@ -60,12 +60,7 @@ def _merged(first: Sequence[Declared], second: Sequence[Declared]) -> list[Decla
 
 
 def _from_subgraphs(app: Application) -> list[Declared]:
-    graphs = [
-        given.payload.graph
-        for given in app.attributes.values()
-        if isinstance(given, Opaque) and isinstance(given.payload, Subgraph)
-    ]
-    results = [[value.type for value in graph.outputs.values()] for graph in graphs]
+    results = [[value.type for value in subgraph.graph.outputs.values()] for subgraph in _subgraphs(app)]
     if app.domain or not results:
         return []
     match app.op:
@@ -76,6 +71,11 @@ def _from_subgraphs(app: Application) -> list[Declared]:
         case "Scan":
             return [Declared(type_.dtype, None) for type_ in results[0]]
     return []
+
+
+def _subgraphs(app: Application) -> list[Subgraph]:
+    payloads = [given.payload for given in app.attributes.values() if isinstance(given, Opaque)]
+    return [payload for payload in payloads if isinstance(payload, Subgraph)]
 
 
 def _common(types: tuple[TensorType, ...]) -> Declared:
@@ -91,7 +91,7 @@ def _common(types: tuple[TensorType, ...]) -> Declared:
 def _from_standard(app: Application, opset: int) -> list[Declared]:
     import onnx
 
-    if find_schema(app.op, opset) is None:
+    if find_schema(app.op, opset) is None or _subgraphs(app):
         return []
     names = ["" if value is None else f"i{index}" for index, value in enumerate(app.inputs)]
     outputs = [f"o{index}" for index in range(len(app.outputs))]
@@ -128,7 +128,7 @@ def _attributes(app: Application) -> list[onnx.AttributeProto]:
         written = [
             write_attribute(name, value, kinds.get(name), app.op)
             for name, value in app.attributes.items()
-            if name != OMITTED and not (isinstance(value, Opaque) and isinstance(value.payload, Subgraph))
+            if name != OMITTED
         ]
     return [ir.serde.serialize_attribute(attribute) for attribute in written]
 

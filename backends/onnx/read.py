@@ -77,7 +77,9 @@ class Model:
 
 
 def from_onnx(source: OnnxSource, *, data_folder: str | os.PathLike[str] | None = None) -> Graph:
-    """Read an ONNX model of opset 7 to 26 into the IR.
+    """Read an ONNX model of opset 7 to 28 into the IR.
+
+    What came after the IR's own opset is carried as it is, for targets that read it.
 
     Args:
         source: the path of a file, its bytes, or an `onnx.ModelProto`.

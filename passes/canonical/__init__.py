@@ -5,14 +5,16 @@ them; patterns go through the same rules (`tfgraph.passes.pattern`).
 """
 
 from tfgraph.passes.canonical.arithmetic import ARITHMETIC
+from tfgraph.passes.canonical.einsum import EINSUM
 from tfgraph.passes.canonical.guards import GUARDS
 from tfgraph.passes.canonical.linear import LINEAR
+from tfgraph.passes.canonical.masks import MASKS
 from tfgraph.passes.canonical.rotary import ROTARY
 from tfgraph.passes.canonical.scales import SCALES
 from tfgraph.passes.canonical.trivial import TRIVIAL
 from tfgraph.passes.canonical.views import VIEWS
 from tfgraph.passes.rewrite import RuleSet
 
-CANONICAL = RuleSet(TRIVIAL, ARITHMETIC, SCALES, VIEWS, LINEAR, GUARDS, ROTARY)
+CANONICAL = RuleSet(TRIVIAL, ARITHMETIC, SCALES, VIEWS, LINEAR, GUARDS, ROTARY, EINSUM, MASKS)
 
 __all__ = ["CANONICAL"]

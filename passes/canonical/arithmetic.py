@@ -127,3 +127,34 @@ def gather_scales(node: Node, rewriter: Rewriter) -> Value | None:
             x, factor = inner
             return rewriter.emit("Mul", [rewriter.emit("Mul", [x, other]), rewriter.scalar(factor, mine)])
     return None
+
+
+@ARITHMETIC.rule("Add")
+def shift_before_scale(node: Node, rewriter: Rewriter) -> Value | None:
+    """`x * k + (b - m * k)` is written `(x - m) * k + b`: a normalisation as TensorFlow spells it."""
+    for product, rest in ((node.required(0), node.required(1)), (node.required(1), node.required(0))):
+        difference, scaled_x = rest.producer, product.producer
+        if scaled_x is None or difference is None or scaled_x.key != "Mul" or difference.key != "Sub":
+            continue
+        offset, scaled_mean = difference.required(0), difference.required(1).producer
+        if scaled_mean is None or scaled_mean.key != "Mul":
+            continue
+        for x, factor in (scaled_x.inputs, scaled_x.inputs[::-1]):
+            for mean, same in (scaled_mean.inputs, scaled_mean.inputs[::-1]):
+                if factor is same and x is not None and x is not mean:
+                    centred = rewriter.emit("Sub", [x, mean])
+                    return rewriter.emit("Add", [rewriter.emit("Mul", [centred, factor]), offset])
+    return None
+
+
+@ARITHMETIC.rule("Mul")
+def weight_last(node: Node, rewriter: Rewriter) -> Value | None:
+    """`x * (y * w)`, with w a constant vector, is written `(x * y) * w`: normalise first, then apply the weight."""
+    for x, scaled_weight in ((node.required(0), node.required(1)), (node.required(1), node.required(0))):
+        inner = scaled_weight.producer
+        if inner is None or inner.key != "Mul" or x.constant is not None:
+            continue
+        y, weight = inner.required(0), inner.required(1)
+        if weight.constant is not None and len(weight.constant.shape) == 1 and y.constant is None:
+            return rewriter.emit("Mul", [rewriter.emit("Mul", [x, y]), weight])
+    return None

@@ -1,4 +1,4 @@
-"""What the tests of the language share: running a traced model with numpy, one operator with ONNX Runtime, comparing."""
+"""What the tests of the language share: a model run with numpy, an operator run by ONNX Runtime, comparing."""
 
 from __future__ import annotations
 

@@ -7,13 +7,20 @@ import weakref
 import numpy as np
 import pytest
 
-from tfgraph.errors import CheckpointError, GraphError, InputError, UnknownOperatorError, VerificationError
+from tfgraph.errors import (
+    CheckpointError,
+    GraphError,
+    InputError,
+    ShapeError,
+    UnknownOperatorError,
+    VerificationError,
+)
 from tfgraph.ir import optable
 from tfgraph.ir.build import add_array, add_node
 from tfgraph.ir.constant import AbsentConstant
 from tfgraph.ir.dims import symbol
 from tfgraph.ir.dtypes import DType
-from tfgraph.ir.graph import Graph
+from tfgraph.ir.graph import Graph, Source
 from tfgraph.ir.interpret import evaluate, evaluate_node, interpret
 from tfgraph.ir.optable import Operands, OpSpec, Parameter, get_spec
 from tfgraph.ir.types import TensorType
@@ -182,6 +189,22 @@ def test_a_body_that_takes_other_operands(monkeypatch):
     spec = OpSpec("Odd", "test", (Parameter("x", "T"),), ("y",), infer=lambda given: [given.type(0)], body=body)
     with pytest.raises(GraphError, match="the body of test::Odd has 0 inputs, and 1 operands were given"):
         evaluate(spec, [np.zeros(1, np.float32)], {})
+
+
+def test_shapes_that_turn_out_not_to_fit():
+    graph = Graph()
+    x, y = (graph.add_input(name, DType.FLOAT32, (symbol(name),)) for name in ("n", "m"))
+    graph.set_output("y", add_node(graph, "Add", [x, y], source=Source("model.py", 7)).output)
+    with pytest.raises(ShapeError, match=r"Add 'Add' \(model.py:7\): Add cannot broadcast \[2\] with \[3\]"):
+        interpret(graph, {"n": np.zeros(2, np.float32), "m": np.zeros(3, np.float32)})
+
+
+def test_indices_that_turn_out_not_to_fit():
+    graph = Graph()
+    table, places = graph.add_input("x", DType.FLOAT32, (4,)), graph.add_input("i", DType.INT64, (1, b))
+    graph.set_output("y", add_node(graph, "Gather", [table, places]).output)
+    with pytest.raises(ShapeError, match=r"Gather of float32\[4\], int64\[1, 2\] cannot be computed: index 9 is out"):
+        interpret(graph, {"x": np.zeros(4, np.float32), "i": np.array([[0, 9]])})
 
 
 def test_inputs_of_unknown_rank():

@@ -11,13 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from tfgraph.errors import DTypeError, GraphError, InputError, UnknownOperatorError, VerificationError
+from tfgraph.errors import (
+    DTypeError,
+    GraphError,
+    InputError,
+    ShapeError,
+    TFGraphError,
+    UnknownOperatorError,
+    VerificationError,
+)
 from tfgraph.ir.constant import Array, ArrayConstant
 from tfgraph.ir.dim_text import format_dim, format_shape
 from tfgraph.ir.dims import Dim, Expr, Symbol, substitute
 from tfgraph.ir.dtypes import as_dtype
 from tfgraph.ir.graph import Graph, Node, Value
-from tfgraph.ir.infer import constant_content
+from tfgraph.ir.infer import constant_content, infer_types
 from tfgraph.ir.optable import Operands, OpSpec, all_attributes, find_spec
 from tfgraph.ir.types import TensorType
 
@@ -61,6 +69,7 @@ def evaluate_node(node: Node, arrays: Sequence[Array | None]) -> tuple[Array, ..
 
     Raises:
         UnknownOperatorError: tfgraph carries the operator without knowing what it computes.
+        DTypeError, ShapeError: the operator does not take such operands; the message names the node.
     """
     spec = find_spec(node.key)
     if spec is None:
@@ -68,7 +77,10 @@ def evaluate_node(node: Node, arrays: Sequence[Array | None]) -> tuple[Array, ..
             f"{node.describe()} cannot be interpreted: tfgraph carries {node.key} without knowing what it computes; "
             "run the graph with ONNX Runtime instead"
         )
-    return evaluate(spec, arrays, node.attributes, len(node.outputs))
+    try:
+        return evaluate(spec, arrays, node.attributes, len(node.outputs))
+    except (DTypeError, ShapeError) as error:
+        raise type(error)(f"{node.describe()}: {error}") from error
 
 
 def evaluate(
@@ -80,19 +92,24 @@ def evaluate(
         DTypeError, ShapeError: the operator does not take such operands.
     """
     filled = all_attributes(spec, attributes)
+    types = tuple(None if array is None else type_of(array) for array in arrays)
     if spec.reference is None:
-        return _evaluate_body(spec, arrays, filled, num_outputs)
-    results = spec.reference(*arrays, **filled)
+        return _evaluate_body(spec, arrays, Operands(spec.key, types, filled, num_outputs))
+    infer_types(spec, types, attributes, num_outputs)
+    try:
+        results = spec.reference(*arrays, **filled)
+    except (IndexError, OverflowError, ValueError, ZeroDivisionError) as error:
+        if isinstance(error, TFGraphError):
+            raise
+        given = ", ".join(str(type_) for type_ in types)
+        raise ShapeError(f"{spec.key} of {given} cannot be computed: {error}") from error
     return tuple(np.asarray(result) for result in (results if isinstance(results, tuple) else (results,)))
 
 
-def _evaluate_body(
-    spec: OpSpec, arrays: Sequence[Array | None], attributes: Mapping[str, Any], num_outputs: int
-) -> tuple[Array, ...]:
+def _evaluate_body(spec: OpSpec, arrays: Sequence[Array | None], operands: Operands) -> tuple[Array, ...]:
     if spec.body is None:
         raise UnknownOperatorError(f"{spec.key} has neither a numpy reference nor a body in the operator table")
-    types = tuple(None if array is None else type_of(array) for array in arrays)
-    body = spec.body(Operands(spec.key, types, attributes, num_outputs))
+    body = spec.body(operands)
     given = [array for array in arrays if array is not None]
     if len(given) != len(body.inputs):
         raise GraphError(f"the body of {spec.key} has {len(body.inputs)} inputs, and {len(given)} operands were given")

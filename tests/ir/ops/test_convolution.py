@@ -6,6 +6,12 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tfgraph.ir.dims import symbol
+from tfgraph.ir.dtypes import DType
+from tfgraph.ir.infer import infer_types
+from tfgraph.ir.optable import get_spec
+from tfgraph.ir.types import TensorType
+
 RNG = np.random.default_rng(14)
 LINE = RNG.standard_normal((2, 4, 9)).astype(np.float32)
 IMAGE = RNG.standard_normal((2, 4, 7, 8)).astype(np.float32)
@@ -46,6 +52,7 @@ CASES = [
         {"kernel_shape": (3, 3), "pads": (1, 1, 1, 1), "count_include_pad": 1, "ceil_mode": 1, "strides": (3, 2)},
     ),
     ("MaxPool", (IMAGE,), {"kernel_shape": (2, 2), "strides": (2, 2), "storage_order": 1}),
+    ("MaxPool", (IMAGE.astype(np.float16),), {"kernel_shape": (2, 2)}, "none"),
     ("MaxPool", ((IMAGE * 20).astype(np.int8),), {"kernel_shape": (2, 2)}),
     *[(key, (data,), {}) for key in ("GlobalAveragePool", "GlobalMaxPool") for data in (LINE, IMAGE, VOLUME)],
 ]
@@ -75,3 +82,10 @@ def test_any_window(check, key, kernel, strides, dilations, pads, ceil_mode, cou
     if key == "AveragePool":
         attributes["count_include_pad"] = count_include_pad
     check((key, (IMAGE,), attributes))
+
+
+def test_a_kernel_whose_size_the_attribute_gives():
+    x = TensorType(DType.FLOAT32, (1, 4, symbol("length")))
+    weight = TensorType(DType.FLOAT32, (6, 4, symbol("k")))
+    (type_,) = infer_types(get_spec("Conv"), [x, weight], {"kernel_shape": (3,), "pads": (1, 1)})
+    assert type_.shape == (1, 6, symbol("length"))

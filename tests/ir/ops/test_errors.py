@@ -87,6 +87,8 @@ SHAPES = [
     ("OneHot", (v(1), c(3), t(3)), {}, r"OneHot takes two values \(off, on\), and \[3\] was given"),
     ("Trilu", (t(3),), {}, r"Trilu takes matrices, and \[3\] was given: expected rank 2 or more"),
     ("TopK", (t(3), v(4)), {}, r"TopK of \[3\] at axis 0: k is 4, expected 0 to 3"),
+    ("ReduceSum", (t(2), t(2, dtype="int64")), {"keepdims": 0}, r"ReduceSum of \[2\] was given 2 axes: expected at"),
+    ("ScatterND", (t(), t(1, dtype="int64"), t()), {}, "expected data and indices of rank 1 or more"),
     ("ReduceSum", (t(2, 3), v(0, -2)), {}, "an axis comes twice"),
     (
         "Softmax",

@@ -51,7 +51,7 @@ def make_window(key: str, rank: int, kernel: Sequence[int], attributes: Any) -> 
     ones = (1,) * rank
     strides = tuple(attributes["strides"] or ones)
     dilations = tuple(attributes["dilations"] or ones)
-    pads = tuple(attributes["pads"] or (ones * 2 and (0,) * (2 * rank)))
+    pads = tuple(attributes["pads"] or (0,) * (2 * rank))
     auto_pad = attributes["auto_pad"]
     if auto_pad not in _AUTO_PADS:
         raise DTypeError(f"{key} was given auto_pad={auto_pad!r}: expected one of {', '.join(_AUTO_PADS)}")

@@ -1,0 +1,54 @@
+"""Masks in front of a softmax: however many are added or chosen, they end up as one operand.
+
+    (scores + bias) + mask              ->  scores + (bias + mask)
+    Where(keep, scores, lowest) + mask  ->  scores + Where(keep, mask, lowest)
+
+The second is exact for every query that may attend to something: what is masked has weight 0 in both.
+"""
+
+from __future__ import annotations
+
+from tfgraph.ir.graph import Node, Value
+from tfgraph.passes.rewrite import Rewriter, RuleSet, scalar_of
+
+MASKS = RuleSet()
+
+_MASKED = -9999.0
+"""A score at or below this is masked: the oldest checkpoints use -10,000."""
+
+
+@MASKS.rule("Softmax")
+def gather_masks(node: Node, rewriter: Rewriter) -> Value | None:
+    """Make all masks of one softmax one operand."""
+    total = node.required(0)
+    outer = total.producer
+    if outer is None or outer.key != "Add" or total.num_uses != 1:
+        return None
+    for inner, mask in ((outer.required(0), outer.required(1)), (outer.required(1), outer.required(0))):
+        gathered = _gathered(inner, mask, rewriter)
+        if gathered is not None and gathered.shape == total.shape:
+            return rewriter.emit("Softmax", [gathered], node.attributes)
+    return None
+
+
+def _gathered(inner: Value, mask: Value, rewriter: Rewriter) -> Value | None:
+    node = inner.producer
+    if node is None or inner.num_uses != 1 or inner.type.known_shape is None or mask.type.known_shape is None:
+        return None
+    if node.key == "Add":
+        for scores, bias in ((node.required(0), node.required(1)), (node.required(1), node.required(0))):
+            if _is_scores(scores):
+                return rewriter.emit("Add", [scores, rewriter.emit("Add", [bias, mask])])
+    if node.key == "Where":
+        keep, scores, masked = node.required(0), node.required(1), scalar_of(node.input(2))
+        if masked is not None and masked <= _MASKED and _is_scores(scores):
+            return rewriter.emit("Add", [scores, rewriter.emit("Where", [keep, mask, node.required(2)])])
+    return None
+
+
+def _is_scores(value: Value) -> bool:
+    """Whether `value` is a product of two activations, perhaps scaled."""
+    node = value.producer
+    if node is not None and node.key == "Mul" and scalar_of(node.input(1)) is not None:
+        node = node.required(0).producer
+    return node is not None and node.key == "MatMul" and node.required(1).constant is None
