@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tfgraph.artefact import open as open
     from tfgraph.ir.graph import Graph as Graph
     from tfgraph.ir.parse import parse_graph as parse_graph
+    from tfgraph.optimizer import optimize_onnx as optimize_onnx
     from tfgraph.pretrained import Pretrained as Pretrained
     from tfgraph.pretrained import load as load
 
@@ -47,6 +48,7 @@ _HOMES = {
     "models": "tfgraph",
     "nn": "tfgraph",
     "open": "tfgraph.artefact",
+    "optimize_onnx": "tfgraph.optimizer",
     "parse_graph": "tfgraph.ir.parse",
     "spec": "tfgraph.dsl.trace",
     "trace": "tfgraph.dsl.trace",

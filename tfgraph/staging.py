@@ -1,8 +1,8 @@
 """Replacing the files of a folder all together or not at all.
 
-New files are made in a folder inside, and take the places of the old ones when all of them are complete. Whatever stops
-the work before that, a lost process included, leaves the old files whole; what it leaves behind is cleared away, or put
-back, by whoever comes next. Which files there are is the business of `exporter.py`.
+New files are made in a folder inside, and take the places of the old ones when all of them are complete. Whatever
+stops the work before that, the end of the process included, leaves the old files whole; what it leaves behind is cleared
+away, or put back, by whoever comes next. Which files there are is the business of `exporter.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Final
 
@@ -25,63 +25,71 @@ _LOCK: Final = "lock"
 
 
 class Staging:
-    """New files on their way into `target`: write them into `folder`, then call `commit`."""
+    """New files on their way into `target`: write them into `folder`, then call `commit`.
 
-    def __init__(self, target: Path) -> None:
+    The file named `last` is the mark of a complete set: of the old files it goes first, of the new ones it comes last.
+    """
+
+    def __init__(self, target: Path, last: str) -> None:
         self.target = target
+        self.last = last
         self.folder = target / STAGING_FOLDER / _NEW
-        self._old = target / STAGING_FOLDER / _OLD
 
-    def commit(self, last: str, obsolete: Iterable[str] = ()) -> None:
+    def commit(self, obsolete: Iterable[str] = ()) -> None:
         """Put every file made in `folder` into its place, and remove those named in `obsolete`.
-
-        The file named `last` goes first of the old ones and comes last of the new ones, so that it is never beside
-        files of another set.
 
         Raises:
             ExportError: a folder lies where a file goes, or the file system refuses; every old file is back in place.
         """
-        new = sorted(path.name for path in self.folder.iterdir())
-        for name in new:
-            if (self.target / name).is_dir():
-                raise ExportError(f"cannot write {self.target / name}: a folder lies there. Move it away, and try again")
-            _flush(self.folder / name)
-        replaced = {name for name in {*new, *obsolete} if (self.target / name).is_file()}
-        self._old.mkdir()
-        moved: list[str] = []
-        try:
-            for name in sorted(replaced, key=lambda name: (name != last, name)):
-                os.replace(self.target / name, self._old / name)
-            for name in sorted(new, key=lambda name: (name == last, name)):
-                os.replace(self.folder / name, self.target / name)
-                moved.append(name)
-        except BaseException:
-            if last not in moved:  # else every new file is in place, and only what came after was interrupted
-                for name in moved:
-                    (self.target / name).unlink(missing_ok=True)
-                _put_back(self._old, self.target, last)
-            raise
-        _flush_folder(self.target)
+        with refusals_of(self.target):
+            new = sorted((path.name for path in self.folder.iterdir()), key=self._order)
+            for name in new:
+                if (self.target / name).is_dir():
+                    raise ExportError(
+                        f"cannot write {self.target / name}: a folder lies there. Move it away, and try again"
+                    )
+                _flush(self.folder / name)
+            old = self.target / STAGING_FOLDER / _OLD
+            replaced = {name for name in {*new, *obsolete} if (self.target / name).is_file()}
+            old.mkdir()
+            try:
+                for name in sorted(replaced, key=self._order, reverse=True):
+                    os.replace(self.target / name, old / name)
+                for name in new:
+                    os.replace(self.folder / name, self.target / name)
+            except BaseException:
+                if (self.folder / self.last).exists():  # else every new file is in place
+                    for name in new:
+                        if not (self.folder / name).exists():
+                            (self.target / name).unlink(missing_ok=True)
+                    _put_back(self.target, self.last)
+                raise
+            _flush_folder(self.target)
+
+    def _order(self, name: str) -> tuple[bool, str]:
+        return name == self.last, name
 
 
 @contextmanager
 def replacing(target: Path, last: str) -> Iterator[Staging]:
-    """A `Staging` for the folder `target`, which is made if need be; `last` is the file that `Staging.commit` is given.
+    """A `Staging` for the folder `target`, which is made if need be.
 
     Raises:
         ExportError: the folder cannot be made or written, or another export is writing into it.
     """
     made = _make(target)
     try:
-        with _refusals_of(target), _locked(target):
-            _put_back(target / STAGING_FOLDER / _OLD, target, last)
-            _clear(target / STAGING_FOLDER)
-            staging = Staging(target)
-            staging.folder.mkdir()
+        with ExitStack() as stack:
+            with refusals_of(target):
+                stack.enter_context(_locked(target))
+                _put_back(target, last)
+                _clear(target)
+                staging = Staging(target, last)
+                staging.folder.mkdir()
             try:
                 yield staging
             finally:
-                _clear(target / STAGING_FOLDER)
+                _clear(target)
     except BaseException:
         if made:
             with contextlib.suppress(OSError):
@@ -90,35 +98,20 @@ def replacing(target: Path, last: str) -> Iterator[Staging]:
 
 
 def recover(target: Path, last: str) -> None:
-    """Put old files back that a lost process had already moved aside. Does nothing where there are none.
+    """Put old files back that a process had moved aside when it ended. Does nothing where there are none.
 
     Raises:
         ExportError: another process is replacing the files right now, or the folder cannot be written.
     """
     if (target / STAGING_FOLDER / _OLD / last).is_file():
-        with _refusals_of(target), _locked(target):
-            _put_back(target / STAGING_FOLDER / _OLD, target, last)
-
-
-def _make(target: Path) -> bool:
-    """Make the folder if it is not there, and say whether it was made."""
-    with _refusals_of(target):
-        if target.is_dir():
-            return False
-        if target.exists() or target.is_symlink():
-            raise ExportError(f"cannot export into {target}: it is a file, and a folder is expected. Choose another name")
-        if not target.parent.is_dir():
-            raise ExportError(
-                f"cannot export into {target}: the folder {target.parent} does not exist. Make it first, or choose "
-                "another place"
-            )
-        target.mkdir()
-        return True
+        with refusals_of(target), _locked(target):
+            _put_back(target, last)
+            _clear(target)
 
 
 @contextmanager
-def _refusals_of(target: Path) -> Iterator[None]:
-    """What the file system refuses, as an error that says what to do."""
+def refusals_of(target: Path) -> Iterator[None]:
+    """What the file system refuses, as an `ExportError` that says what to do."""
     try:
         yield
     except ExportError:
@@ -132,25 +125,39 @@ def _refusals_of(target: Path) -> Iterator[None]:
         raise ExportError(f"cannot write into {target}: {error.strerror or error}") from None
 
 
+def _make(target: Path) -> bool:
+    """Make the folder if it is not there, and say whether it was made."""
+    with refusals_of(target):
+        if target.is_dir():
+            return False
+        if target.exists() or target.is_symlink():
+            raise ExportError(
+                f"cannot export into {target}: it is a file, and a folder is expected. Choose another name"
+            )
+        if not target.parent.is_dir():
+            raise ExportError(
+                f"cannot export into {target}: the folder {target.parent} does not exist. Make it first, or choose "
+                "another place"
+            )
+        target.mkdir()
+        return True
+
+
 @contextmanager
 def _locked(target: Path) -> Iterator[None]:
-    """While the files of `target` are replaced: nobody else replaces them. A lost process holds no lock."""
+    """While the files of `target` are replaced: nobody else replaces them. A process that ended holds no lock."""
     folder = target / STAGING_FOLDER
     folder.mkdir(exist_ok=True)
-    try:
-        with (folder / _LOCK).open("w") as file:
-            if not _lock(file):
-                raise ExportError(f"another export is writing into {target}: wait until it has finished, and try again")
-            try:
-                yield
-            finally:
-                if sys.platform != "win32":  # there, a file that is open cannot be removed
-                    (folder / _LOCK).unlink(missing_ok=True)
-    finally:
-        with contextlib.suppress(OSError):
-            if sys.platform == "win32":
-                (folder / _LOCK).unlink(missing_ok=True)
-            folder.rmdir()
+    with (folder / _LOCK).open("w") as file:
+        if not _lock(file):
+            raise ExportError(f"another export is writing into {target}: wait until it has finished, and try again")
+        try:
+            yield
+        finally:
+            if sys.platform != "win32":  # there, a file that is open cannot be removed
+                _remove_lock(folder)
+    if sys.platform == "win32":
+        _remove_lock(folder)
 
 
 def _lock(file: IO[str]) -> bool:
@@ -168,18 +175,24 @@ def _lock(file: IO[str]) -> bool:
     return True
 
 
-def _put_back(old: Path, target: Path, last: str) -> None:
-    """Move what was moved aside to its place again, `last` at the end."""
-    if old.is_dir():
+def _remove_lock(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        (folder / _LOCK).unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def _put_back(target: Path, last: str) -> None:
+    """Move what was moved aside to its place again, `last` at the end; not if `last` says that a set is complete."""
+    old = target / STAGING_FOLDER / _OLD
+    if old.is_dir() and not (target / last).exists():
         for name in sorted((path.name for path in old.iterdir()), key=lambda name: (name == last, name)):
             os.replace(old / name, target / name)
 
 
-def _clear(folder: Path) -> None:
+def _clear(target: Path) -> None:
     """Remove everything in the staging folder but the lock."""
     for name in (_NEW, _OLD):
-        if (folder / name).exists():
-            shutil.rmtree(folder / name, ignore_errors=True)
+        shutil.rmtree(target / STAGING_FOLDER / name, ignore_errors=True)
 
 
 def _flush(path: Path) -> None:

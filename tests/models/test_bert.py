@@ -174,5 +174,5 @@ def test_choices_need_three_axes():
 
 
 def test_a_task_that_bert_has_not():
-    with pytest.raises(ConfigError, match=r"unknown task for the model type 'bert' 'masked-ml': did you mean 'masked-lm'"):
+    with pytest.raises(ConfigError, match=r"unknown bert task 'masked-ml': did you mean 'masked-lm'"):
         FAMILY.architecture_for("masked-ml")

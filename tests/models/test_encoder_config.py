@@ -39,9 +39,10 @@ def test_defaults():
 
 
 def test_every_setting_is_read():
-    changes = {"type_vocab_size": 3, "hidden_act": "relu", "layer_norm_eps": 1, "tie_word_embeddings": False}
-    config = BertConfig.from_dict({**MINIMAL, **changes, "layer_norm_eps": 0.001, "unknown": [1]})
-    assert {name: getattr(config, name) for name in changes} == {**changes, "layer_norm_eps": 0.001}
+    changes = {"type_vocab_size": 3, "hidden_act": "relu", "layer_norm_eps": 0.001, "tie_word_embeddings": False}
+    config = BertConfig.from_dict({**MINIMAL, **changes, "unknown": [1]})
+    assert {name: getattr(config, name) for name in changes} == changes
+    assert isinstance(BertConfig.from_dict({**MINIMAL, "layer_norm_eps": 1e-3}).layer_norm_eps, float)
 
 
 def test_null_means_default():

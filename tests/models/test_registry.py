@@ -55,7 +55,7 @@ def test_unknown_architecture():
         architecture_of({"architectures": ["BertForMaskedLm"]}, BERT, "x/config.json")
     message = str(caught.value)
     assert message.startswith(
-        "x/config.json: unknown architecture for the model type 'bert' 'BertForMaskedLm': did you mean 'BertForMaskedLM'?"
+        "x/config.json: unknown bert architecture 'BertForMaskedLm': did you mean 'BertForMaskedLM'?"
     )
     assert message.endswith(
         "To load the weights all the same, say for which task: 'base', 'masked-lm', 'next-sentence', 'pre-training', "

@@ -83,9 +83,7 @@ class Family:
         Raises:
             ConfigError: the family has none; the message lists the tasks that it has.
         """
-        return choose(
-            f"task for the model type {self.model_type!r}", task, {each.task: each for each in self.architectures}
-        )
+        return choose(f"{self.model_type} task", task, {each.task: each for each in self.architectures})
 
     def architecture_named(self, name: str) -> Architecture:
         """The architecture of a Hugging Face class, such as `BertForMaskedLM`.
@@ -95,7 +93,7 @@ class Family:
         """
         try:
             known = {each.name: each for each in self.architectures}
-            return choose(f"architecture for the model type {self.model_type!r}", name, known)
+            return choose(f"{self.model_type} architecture", name, known)
         except ConfigError as error:
             tasks = ", ".join(repr(each.task) for each in self.architectures)
             raise ConfigError(f"{error}. To load the weights all the same, say for which task: {tasks}") from None

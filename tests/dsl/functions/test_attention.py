@@ -99,7 +99,7 @@ def test_shared_key_heads(
 
 def test_causal(run: Callable[..., Any], close: Callable[..., None], rng: np.random.Generator) -> None:
     q, k, v = qkv(rng, seq=6)
-    shapes = {name: "batch 4 seq 5" for name in "qkv"}
+    shapes = dict.fromkeys("qkv", "batch 4 seq 5")
     result = run(lambda q, k, v: attention(q, k, v, is_causal=1), shapes, q=q, k=k, v=v)
     close(result, torch_attention(q, k, v, is_causal=True))
 
@@ -144,8 +144,8 @@ def test_softcap_bounds_the_scores_before_the_mask(
     bias = rng.standard_normal((2, 4, 3, 6), np.float32)
     result = run(lambda q, k, v, m: attention(q * 9, k, v, m, softcap=2.0), q=q, k=k, v=v, m=bias)
     scores = 2 * np.tanh(9 * q @ k.swapaxes(-1, -2) / np.sqrt(5) / 2) + bias
-    expected = torch.softmax(torch.from_numpy(scores), -1) @ torch.from_numpy(v)
-    close(result, expected.numpy().astype(np.float32))
+    expected = torch.softmax(torch.from_numpy(scores), -1).numpy() @ v
+    close(result, expected.astype(np.float32))
 
 
 def test_half_precision_with_its_softmax_in_single(run: Callable[..., Any], rng: np.random.Generator) -> None:

@@ -1,0 +1,162 @@
+"""Exporting a model into a folder: the ONNX file, what prepares texts for it, and a manifest that says what it is.
+
+The folder is what `tfgraph.open` runs. Compiling is in `compiler.py`, replacing an older export in `staging.py`, what
+the manifest says in `manifest.py`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tfgraph.checkpoints import read_config
+from tfgraph.checkpoints.folder import CONFIG_FILE
+from tfgraph.compiler import CompiledModel, compile
+from tfgraph.errors import ConfigError, ExportError, VerificationError
+from tfgraph.ir.graph import Graph
+from tfgraph.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, interface_of, read_manifest
+from tfgraph.pretrained import Pretrained
+from tfgraph.staging import Staging, refusals_of, replacing
+from tfgraph.targets import get_target
+
+if TYPE_CHECKING:
+    from tfgraph.dsl.module import Module
+    from tfgraph.dsl.trace import TensorSpec
+    from tfgraph.passes.report import Report
+
+_PROBLEM_TYPE = "problem_type"  # how a classifier's scores are meant, under Hugging Face's name
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an export is: `done` of `total` passes (`activity` "optimise", `detail` the pass) or bytes ("write")."""
+
+    activity: Literal["optimise", "write"]
+    detail: str
+    done: int
+    total: int
+
+
+def export(
+    model: Pretrained | Graph | Module,
+    out: str | Path,
+    *,
+    target: str = "cpu",
+    inputs: Mapping[str, TensorSpec] | None = None,
+    fuse: bool = True,
+    verify: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Report:
+    """Compile a model and write it into the folder `out`, ready for `tfgraph.open`.
+
+    The folder gets `model.onnx` (and `model.onnx.data`, if the weights are many), the manifest `tfgraph.json`, and, of
+    a loaded checkpoint, its `config.json` and tokenizer files. It is made if it is not there. An older export in it is
+    replaced when the new one is complete; whatever stops the export before that leaves the old one whole. Files of
+    other names stay. Exporting the same model again gives the same bytes.
+
+    Args:
+        model: a loaded checkpoint, a graph, or a module together with `inputs`.
+        out: the folder; its parent must exist.
+        target: the name of a target, such as "cpu" or "onnx".
+        inputs: for a module, what to trace it with.
+        fuse: False for the plain form, in which every composite operator is written out.
+        verify: check the graph and compare its outputs after every pass, then compare those of the written file.
+        on_progress: called before each pass, and as weights are written.
+
+    Returns:
+        What the passes did.
+
+    Raises:
+        ExportError: the folder cannot be written, or is the checkpoint's own.
+        TargetError: no such target.
+        TraceError: a module without `inputs`.
+        CheckpointError: a weight has no values, or a tokenizer file is damaged.
+        VerificationError: the results differ (only with `verify`).
+    """
+    capabilities = get_target(target)
+    folder = Path(out)
+    _refuse_own_folder(model, folder)
+
+    def optimising(name: str, index: int, count: int) -> None:
+        if on_progress is not None:
+            on_progress(Progress("optimise", name, index, count))
+
+    def writing(done: int, total: int) -> None:
+        if on_progress is not None:
+            on_progress(Progress("write", MODEL_FILE, done, total))
+
+    with replacing(folder, MANIFEST_FILE) as staging:
+        compiled = compile(model, target=target, inputs=inputs, fuse=fuse, verify=verify, on_progress=optimising)
+        compiled.save(staging.folder / MODEL_FILE, on_progress=writing)
+        if verify:
+            _check_file(compiled, staging.folder / MODEL_FILE)
+        model_facts = _copy_checkpoint_files(model, staging) if isinstance(model, Pretrained) else {}
+        model_inputs, model_outputs = interface_of(compiled.graph)
+        manifest = Manifest(
+            target=target,
+            opset=capabilities.opset,
+            inputs=model_inputs,
+            outputs=model_outputs,
+            report=compiled.report.as_dict(),
+            model=model_facts,
+            files={path.name: path.stat().st_size for path in sorted(staging.folder.iterdir())},
+        )
+        with refusals_of(folder):
+            manifest.save(staging.folder)
+        staging.commit(obsolete=_older_files(folder))
+    return compiled.report
+
+
+def _refuse_own_folder(model: object, out: Path) -> None:
+    if isinstance(model, Pretrained) and out.exists() and out.resolve() == model.folder.resolve():
+        raise ExportError(
+            f"cannot export into {out}: it is the folder of the checkpoint. Choose another, such as {out / 'onnx'}"
+        )
+
+
+def _copy_checkpoint_files(model: Pretrained, staging: Staging) -> dict[str, Any]:
+    """Copy the configuration and the tokenizer, and return what the manifest says about the model."""
+    with refusals_of(staging.target):
+        shutil.copyfile(model.folder / CONFIG_FILE, staging.folder / CONFIG_FILE)
+    if model.tokenizer is not None:
+        model.tokenizer.copy_to(staging.folder)
+    facts = dict(model.metadata)
+    problem_type = read_config(staging.folder).get(_PROBLEM_TYPE)
+    if model.labels and isinstance(problem_type, str):
+        facts[_PROBLEM_TYPE] = problem_type
+    return facts
+
+
+def _older_files(folder: Path) -> list[str]:
+    """The files of an older export in the folder; they go where the new one has no such file."""
+    try:
+        return list(read_manifest(folder).files)
+    except ConfigError:  # none, or one that says nothing that can be relied on
+        return []
+
+
+def _check_file(compiled: CompiledModel, path: Path) -> None:
+    """Compare the file, run as it is written, with the graph that it was made from.
+
+    Raises:
+        VerificationError: an output differs by more than the table of tolerances allows.
+    """
+    from tfgraph.backends.onnxruntime.session import Session
+    from tfgraph.ir.interpret import interpret
+    from tfgraph.random_inputs import random_inputs
+    from tfgraph.tolerance import TOLERANCE, relative_error
+
+    inputs = random_inputs(compiled.graph)
+    expected = interpret(compiled.graph, inputs)
+    for name, array in Session(path, optimize=False).run(inputs).items():
+        error = relative_error(array, expected[name])
+        allowed = TOLERANCE.get(compiled.graph.outputs[name].dtype, 0.0)
+        if error > allowed:
+            raise VerificationError(
+                f"the written file gives the output '{name}' with an error of {error:.3g} relative to its largest "
+                f"value; {allowed:.3g} is allowed. This is a bug in the export to {compiled.target.name}: please report "
+                "it with the model"
+            )

@@ -1,0 +1,181 @@
+"""`tfgraph.json`, the manifest of an exported model: what it is, what it takes and gives, how texts become its inputs.
+
+The same export gives the same manifest, byte for byte: it has no times and no paths. What writes an export is
+`exporter.py`, what runs one `artefact.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from tfgraph.backends.interface import TensorSpec
+from tfgraph.checkpoints.json_file import read_json_object
+from tfgraph.errors import ConfigError, TFGraphError
+from tfgraph.ir.dim_text import format_dim, parse_dim
+from tfgraph.ir.dims import Dim
+from tfgraph.ir.dtypes import as_dtype
+from tfgraph.ir.graph import Graph
+from tfgraph.version import __version__
+
+MANIFEST_FILE: Final = "tfgraph.json"
+MODEL_FILE: Final = "model.onnx"
+_FORMAT: Final = 1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an export says about itself.
+
+    Attributes:
+        target: the name of the target that it was made for.
+        opset: the ONNX opset of the model.
+        inputs, outputs: of the model, by name, in its order.
+        report: what the passes did, as `tfgraph.passes.report.Report.as_dict` gives it.
+        model: what a user has to know about the model: its `task`, `model_type`, `max_length`, `labels`, `pooling` and
+            the like; empty for a model that did not come from a checkpoint.
+        files: the other files of the export, with their sizes in bytes.
+        version: the version of tfgraph that made it.
+    """
+
+    target: str
+    opset: int
+    inputs: Mapping[str, TensorSpec]
+    outputs: Mapping[str, TensorSpec]
+    report: Mapping[str, Any] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, int] = field(default_factory=dict)
+    version: str = __version__
+
+    @property
+    def task(self) -> str | None:
+        """What the model does, one of `tfgraph.models.family.TASKS`; None if it did not come from a checkpoint."""
+        return self.model.get("task")
+
+    @property
+    def max_length(self) -> int | None:
+        """What texts are truncated to, in tokens; None for no limit."""
+        return self.model.get("max_length")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of a classifier's classes, in the order of its scores."""
+        return tuple(self.model.get("labels", ()))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The manifest as plain data, for JSON."""
+        return {
+            "format": _FORMAT,
+            "tfgraph_version": self.version,
+            "target": self.target,
+            "opset": self.opset,
+            "inputs": [_spec_as_dict(spec) for spec in self.inputs.values()],
+            "outputs": [_spec_as_dict(spec) for spec in self.outputs.values()],
+            "report": dict(self.report),
+            "model": dict(self.model),
+            "files": dict(self.files),
+        }
+
+    def save(self, folder: Path) -> None:
+        """Write the manifest into `folder`."""
+        text = json.dumps(self.as_dict(), indent=2, sort_keys=True, ensure_ascii=False)
+        (folder / MANIFEST_FILE).write_text(f"{text}\n", encoding="utf-8")
+
+
+def interface_of(graph: Graph) -> tuple[dict[str, TensorSpec], dict[str, TensorSpec]]:
+    """The inputs and the outputs of a graph, by name."""
+    inputs, outputs = (
+        {name: TensorSpec(name, value.dtype, value.type.known_shape) for name, value in values.items()}
+        for values in (graph.inputs, graph.outputs)
+    )
+    return inputs, outputs
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest in `folder`.
+
+    Raises:
+        ConfigError: the folder is not there or is no export, or the manifest is damaged or newer than this tfgraph.
+    """
+    path = folder / MANIFEST_FILE
+    if not path.is_file():
+        found = f"has no {MANIFEST_FILE}" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
+        raise ConfigError(
+            f"{folder} {found}: expected a folder that tfgraph exported a model into. Make one with "
+            "`tfgraph export CHECKPOINT OUT`"
+        )
+    content = read_json_object(path, ConfigError)
+    found_format = content.get("format")
+    if found_format != _FORMAT:
+        raise ConfigError(
+            f"{path} has the format {found_format!r}, and tfgraph {__version__} reads the format {_FORMAT}: use the "
+            f"tfgraph that wrote it ({content.get('tfgraph_version', 'unknown version')}), or export the model again"
+        )
+    try:
+        return _from_dict(content)
+    except (_Damage, TFGraphError) as error:
+        raise ConfigError(f"{path} is damaged: {error}. Export the model again") from None
+
+
+class _Damage(Exception):
+    """What is wrong with a manifest."""
+
+
+def _from_dict(content: Mapping[str, Any]) -> Manifest:
+    files = _field(content, "files", dict)
+    for name, size in files.items():
+        if type(size) is not int or Path(name).name != name or name in ("", "..", "."):
+            raise _Damage(f"'files' gives {name!r} the size {size!r}: expected file names with sizes in bytes")
+    model = _field(content, "model", dict)
+    for key, kind in {"task": str, "model_type": str, "max_length": int, "labels": list}.items():
+        if key in model and type(model[key]) is not kind:
+            raise _Damage(f"'model' has {model[key]!r} as its '{key}': expected {_KINDS[kind]}")
+    return Manifest(
+        target=_field(content, "target", str),
+        opset=_field(content, "opset", int),
+        inputs=_specs(content, "inputs"),
+        outputs=_specs(content, "outputs"),
+        report=_field(content, "report", dict),
+        model=model,
+        files=files,
+        version=_field(content, "tfgraph_version", str),
+    )
+
+
+_KINDS = {dict: "an object", list: "an array", str: "a text", int: "an integer"}
+
+
+def _field(content: Mapping[str, Any], name: str, kind: type) -> Any:
+    if type(content.get(name)) is not kind:
+        found = f"is {content[name]!r}" if name in content else "is missing"
+        raise _Damage(f"'{name}' {found}: expected {_KINDS[kind]}")
+    return content[name]
+
+
+def _specs(content: Mapping[str, Any], name: str) -> dict[str, TensorSpec]:
+    specs = [_spec_from_dict(each, name) for each in _field(content, name, list)]
+    return {spec.name: spec for spec in specs}
+
+
+def _spec_as_dict(spec: TensorSpec) -> dict[str, Any]:
+    shape = None if spec.shape is None else [_dim_as_json(dim) for dim in spec.shape]
+    return {"name": spec.name, "dtype": spec.dtype.value, "shape": shape}
+
+
+def _dim_as_json(dim: Dim | None) -> int | str | None:
+    return dim if dim is None or isinstance(dim, int) else format_dim(dim)
+
+
+def _spec_from_dict(given: object, place: str) -> TensorSpec:
+    if not isinstance(given, dict):
+        raise _Damage(f"'{place}' holds {given!r}: expected objects with 'name', 'dtype' and 'shape'")
+    shape = given.get("shape")
+    if shape is not None and (
+        type(shape) is not list or not all(dim is None or type(dim) in (int, str) for dim in shape)
+    ):
+        raise _Damage(f"'{place}' has the shape {shape!r}: expected an array of integers and texts")
+    dims = None if shape is None else tuple(parse_dim(dim) if isinstance(dim, str) else dim for dim in shape)
+    return TensorSpec(_field(given, "name", str), as_dtype(_field(given, "dtype", str)), dims)
