@@ -11,6 +11,7 @@ from tfgraph.ir.build import add_node
 from tfgraph.ir.dims import Expr, substitute
 from tfgraph.ir.graph import Graph, Node, Value
 from tfgraph.ir.optable import get_spec
+from tfgraph.passes.equal_sizes import equal_sizes
 from tfgraph.passes.match import Bindings, Failure, Matcher
 from tfgraph.passes.pattern import ANY, Pattern, Variant, make_pattern
 from tfgraph.passes.report import NearMiss, PassResult
@@ -68,6 +69,7 @@ class FusionPass:
         return result
 
     def _apply(self, graph: Graph, fusion: Fusion, matchers: Sequence[Matcher], result: PassResult) -> None:
+        equal = equal_sizes(graph)
         by_key: dict[str, list[Node]] = {}
         for node in graph:
             by_key.setdefault(node.key, []).append(node)
@@ -76,7 +78,7 @@ class FusionPass:
             for root in by_key.get(matcher.pattern.root.key, ()):
                 if not root.alive:
                     continue
-                bindings = matcher.match(root)
+                bindings = matcher.match(root, equal)
                 reason = (
                     None
                     if bindings is None or not fusion.extra_check

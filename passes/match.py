@@ -7,6 +7,7 @@ the result is not looked at: the operand of a `Reshape` or `Expand` says nothing
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +37,7 @@ class Bindings:
     leading: tuple[Dim, ...] | None = None
     float_dtype: object = None
     postponed: list[tuple[Dim, Dim]] = field(default_factory=list)
+    equal: Mapping[str, Dim] = field(default_factory=dict)  # what the graph proves of its symbols
 
     def copy(self) -> Bindings:
         """An independent copy, for trying one of several ways."""
@@ -47,6 +49,7 @@ class Bindings:
             self.leading,
             self.float_dtype,
             list(self.postponed),
+            self.equal,
         )
 
 
@@ -69,10 +72,13 @@ class Matcher:
         self._any_shape = {pattern.inputs[name] for name in pattern.variant.broadcast}
         self.failure: Failure | None = None
 
-    def match(self, root: Node) -> Bindings | None:
-        """Bind the pattern with its first result at the first result of `root`; None, and `failure`, if it is not there."""
+    def match(self, root: Node, equal: Mapping[str, Dim] | None = None) -> Bindings | None:
+        """Bind the pattern with its first result at that of `root`; None, and `failure`, if it is not there.
+
+        `equal` says what symbols of the graph stand for (`equal_sizes`).
+        """
         self.failure = None
-        bindings = self._solve([(self.pattern.outputs[0], root.output)], Bindings())
+        bindings = self._solve([(self.pattern.outputs[0], root.output)], Bindings(equal=equal or {}))
         if bindings is None:
             return None
         for result in self.pattern.outputs[1:]:
@@ -263,6 +269,8 @@ def _symbol_name(dim: Expr) -> str | None:
 
 def _unify_dim(expected: Dim, found: Dim, bindings: Bindings) -> bool:
     """Make the pattern's size `expected` stand for `found`; what cannot be decided yet is postponed."""
+    if bindings.equal:
+        found = substitute(found, bindings.equal)
     if isinstance(expected, int):
         return expected == found
     name = _symbol_name(expected)

@@ -212,3 +212,10 @@ def scalar_of(value: Value | None) -> float | None:
         return float(str(array))  # the shortest decimal that is this float32: 1e-05, not 9.999999747378752e-06
     element: Any = array.item()
     return float(element) if isinstance(element, int | float) and not isinstance(element, bool) else None
+
+
+def is_filled_with(value: Value | None, number: float) -> bool:
+    """Whether a small constant holds nothing but `number`."""
+    if value is None or value.constant is None or not value.constant.has_data or not 0 < value.constant.size <= 4096:
+        return False
+    return bool(np.all(value.constant.numpy() == number))

@@ -157,6 +157,6 @@ def _check_file(compiled: CompiledModel, path: Path) -> None:
         if error > allowed:
             raise VerificationError(
                 f"the written file gives the output '{name}' with an error of {error:.3g} relative to its largest "
-                f"value; {allowed:.3g} is allowed. This is a bug in the export to {compiled.target.name}: please report "
-                "it with the model"
+                f"value; {allowed:.3g} is allowed. This is a bug in the export to {compiled.target.name}: please "
+                "report it with the model"
             )

@@ -1,8 +1,8 @@
 """Replacing the files of a folder all together or not at all.
 
 New files are made in a folder inside, and take the places of the old ones when all of them are complete. Whatever
-stops the work before that, the end of the process included, leaves the old files whole; what it leaves behind is cleared
-away, or put back, by whoever comes next. Which files there are is the business of `exporter.py`.
+stops the work before that, the end of the process included, leaves the old files whole; what it leaves behind is
+cleared away, or put back, by whoever comes next. Which files there are is the business of `exporter.py`.
 """
 
 from __future__ import annotations

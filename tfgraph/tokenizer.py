@@ -12,6 +12,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -25,6 +26,20 @@ if TYPE_CHECKING:
     from tokenizers import Encoding
 
 Pair = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token and its place: characters `start` to `end` of the text, or of text number `part` of a pair.
+
+    `part` is None for a special token that the tokenizer added, which stands for no characters.
+    """
+
+    text: str
+    id: int
+    part: int | None
+    start: int
+    end: int
 
 
 class Tokenizer:
@@ -122,6 +137,23 @@ class Tokenizer:
             attention_mask[row, tokens] = 1
             token_type_ids[row, tokens] = encoding.type_ids
         return {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+
+    def tokens(self, texts: Sequence[str] | Sequence[Pair], *, max_length: int | None = None) -> list[list[Token]]:
+        """The tokens of each text, or pair of texts, with their places in it: those that `encode` gives ids for.
+
+        Raises:
+            InputError, CheckpointError: as `encode` does.
+        """
+        inputs, are_pairs = _checked_texts(texts)
+        return [
+            [
+                Token(text, number, part, *(place if part is not None else (0, 0)))
+                for text, number, part, place in zip(
+                    encoding.tokens, encoding.ids, encoding.sequence_ids, encoding.offsets, strict=True
+                )
+            ]
+            for encoding in self._encode(inputs, self._checked_length(max_length, are_pairs))
+        ]
 
     def decode(self, ids: Iterable[int] | NDArray[np.integer], skip_special_tokens: bool = True) -> str:
         """The text of one row of ids. Ids beyond the vocabulary, which a padded embedding can produce, give no text.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from tfgraph.ir.graph import Node, Value
-from tfgraph.passes.rewrite import Rewriter, RuleSet, scalar_of
+from tfgraph.passes.rewrite import Rewriter, RuleSet, is_filled_with, scalar_of
 
 ARITHMETIC = RuleSet()
 
@@ -99,7 +99,7 @@ def drop_neutral(node: Node, _rewriter: Rewriter) -> Value | None:
     """`x + 0` and `x * 1` are x."""
     x = node.required(0)
     neutral = 0.0 if node.key == "Add" else 1.0
-    return x if scalar_of(node.input(1)) == neutral and _keeps_shape(x, node) else None
+    return x if is_filled_with(node.input(1), neutral) and _keeps_shape(x, node) else None
 
 
 def scaled(value: Value | None) -> tuple[Value, float] | None:
@@ -149,12 +149,28 @@ def shift_before_scale(node: Node, rewriter: Rewriter) -> Value | None:
 
 @ARITHMETIC.rule("Mul")
 def weight_last(node: Node, rewriter: Rewriter) -> Value | None:
-    """`x * (y * w)`, with w a constant vector, is written `(x * y) * w`: normalise first, then apply the weight."""
+    """`x * (y * w)` and `x * (w / y)`, with w a constant vector, are written `(x * y) * w` and `(x / y) * w`.
+
+    So a normalisation normalises first, and applies its weight afterwards.
+    """
     for x, scaled_weight in ((node.required(0), node.required(1)), (node.required(1), node.required(0))):
         inner = scaled_weight.producer
-        if inner is None or inner.key != "Mul" or x.constant is not None:
+        if inner is None or inner.key not in ("Mul", "Div") or x.constant is not None:
             continue
         y, weight = inner.required(0), inner.required(1)
+        if inner.key == "Div":
+            y, weight = weight, y
         if weight.constant is not None and len(weight.constant.shape) == 1 and y.constant is None:
-            return rewriter.emit("Mul", [rewriter.emit("Mul", [x, y]), weight])
+            return rewriter.emit("Mul", [rewriter.emit(inner.key, [x, y]), weight])
     return None
+
+
+@ARITHMETIC.rule("Sub")
+def subtract_before_division(node: Node, rewriter: Rewriter) -> Value | None:
+    """`x / d - y / d` is written `(x - y) / d`."""
+    left, right = node.required(0).producer, node.required(1).producer
+    if left is None or right is None or left.key != "Div" or right.key != "Div" or not _is_float(node):
+        return None
+    if left.required(1) is not right.required(1):
+        return None
+    return rewriter.emit("Div", [rewriter.emit("Sub", [left.required(0), right.required(0)]), left.required(1)])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from tfgraph.ir.dims import product
 from tfgraph.ir.graph import Node, Value
 from tfgraph.ir.optable import attribute
+from tfgraph.passes.canonical.views import static_target
 from tfgraph.passes.rewrite import Rewriter, RuleSet
 
 LINEAR = RuleSet()
@@ -30,15 +32,26 @@ def gemm_is_matmul(node: Node, rewriter: Rewriter) -> Value:
 
 @LINEAR.rule("MatMul")
 def unflatten_matmul(node: Node, rewriter: Rewriter) -> Value | None:
-    """`MatMul(Reshape(x, [-1, in]), w)` works on x as it is; the reshape moves behind it, where it meets its inverse."""
+    """`MatMul(Reshape(x, [-1, in]), w)` works on x with its leading axes; the reshape moves behind it.
+
+    There it meets its inverse. Axes of x that the reshape folds into `in`, such as heads, are folded first.
+    """
     flat, weight = node.required(0), node.required(1)
     if weight.type.known_shape is None or weight.rank != 2 or flat.producer is None or flat.producer.key != "Reshape":
         return None
     x = flat.producer.required(0)
-    if x.type.known_shape is None or flat.rank != 2 or x.rank < 3 or x.shape[-1] != flat.shape[-1]:
+    if x.type.known_shape is None or flat.rank != 2 or x.rank < 3:
         return None
-    product = rewriter.emit("MatMul", [x, weight])
-    return rewriter.emit("Reshape", [product, rewriter.ints(_flat_target(node))])
+    kept = next((axis for axis in range(1, x.rank) if product(x.shape[axis:]) == flat.shape[1]), None)
+    if kept is None or kept < 2:
+        return None
+    if kept != x.rank - 1:
+        target = static_target(x.shape, (*x.shape[:kept], flat.shape[1]))
+        if target is None:
+            return None
+        x = rewriter.emit("Reshape", [x, rewriter.ints(target)])
+    result = rewriter.emit("MatMul", [x, weight])
+    return rewriter.emit("Reshape", [result, rewriter.ints(_flat_target(node))])
 
 
 def _flat_target(node: Node) -> list[int]:

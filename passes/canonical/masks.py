@@ -8,6 +8,7 @@ The second is exact for every query that may attend to something: what is masked
 
 from __future__ import annotations
 
+from tfgraph.ir.dims import broadcast_equal
 from tfgraph.ir.graph import Node, Value
 from tfgraph.passes.rewrite import Rewriter, RuleSet, scalar_of
 
@@ -26,9 +27,15 @@ def gather_masks(node: Node, rewriter: Rewriter) -> Value | None:
         return None
     for inner, mask in ((outer.required(0), outer.required(1)), (outer.required(1), outer.required(0))):
         gathered = _gathered(inner, mask, rewriter)
-        if gathered is not None and gathered.shape == total.shape:
+        if gathered is not None and _same_shape(gathered, total):
             return rewriter.emit("Softmax", [gathered], node.attributes)
     return None
+
+
+def _same_shape(left: Value, right: Value) -> bool:
+    return left.rank == right.rank and all(
+        a == b or broadcast_equal(a, b) is not None for a, b in zip(left.shape, right.shape, strict=True)
+    )
 
 
 def _gathered(inner: Value, mask: Value, rewriter: Rewriter) -> Value | None:
@@ -52,3 +59,15 @@ def _is_scores(value: Value) -> bool:
     if node is not None and node.key == "Mul" and scalar_of(node.input(1)) is not None:
         node = node.required(0).producer
     return node is not None and node.key == "MatMul" and node.required(1).constant is None
+
+
+@MASKS.rule("Softmax")
+def drop_shift(node: Node, rewriter: Rewriter) -> Value | None:
+    """A softmax does not change when one number is added to all scores."""
+    total = node.required(0)
+    shift = total.producer
+    if shift is None or shift.key != "Add" or scalar_of(shift.input(1)) is None:
+        return None
+    scores = shift.required(0)
+    same = scores.type.known_shape is not None and scores.type.known_shape == total.type.known_shape
+    return rewriter.emit("Softmax", [scores], node.attributes) if same else None

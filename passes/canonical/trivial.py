@@ -97,3 +97,12 @@ def split_evenly(node: Node, rewriter: Rewriter) -> tuple[Value, ...] | None:
         return None
     count = len(sizes.content)
     return rewriter.emit_all("Split", [node.required(0)], {**node.attributes, "num_outputs": count}, count)
+
+
+@TRIVIAL.rule("GlobalAveragePool")
+def pool_is_mean(node: Node, rewriter: Rewriter) -> Value | None:
+    """`GlobalAveragePool` is the mean over all axes but the first two."""
+    x = node.required(0)
+    if x.type.known_shape is None or x.rank < 3:
+        return None
+    return rewriter.emit("ReduceMean", [x, rewriter.ints(range(2 - x.rank, 0))])

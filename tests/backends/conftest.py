@@ -56,7 +56,9 @@ def make_model() -> Callable[..., onnx.ModelProto]:
             ],
             [onnx.numpy_helper.from_array(array, name) for name, array in (initializers or {}).items()],
         )
-        imports = [onnx.helper.make_opsetid(domain, version) for domain, version in {"": opset, **(domains or {})}.items()]
+        imports = [
+            onnx.helper.make_opsetid(domain, version) for domain, version in {"": opset, **(domains or {})}.items()
+        ]
         return onnx.helper.make_model(graph, opset_imports=imports, ir_version=ir_version, **fields)
 
     return make
@@ -84,9 +86,7 @@ def round_trip(
 ) -> Callable[..., tuple[Graph, onnx.ModelProto]]:
     """Import a model, verify it, lower it without any pass, and assert that the outputs are the same bits as before."""
 
-    def check(
-        model: onnx.ModelProto, feed: Feed, target: Capabilities | None = None
-    ) -> tuple[Graph, onnx.ModelProto]:
+    def check(model: onnx.ModelProto, feed: Feed, target: Capabilities | None = None) -> tuple[Graph, onnx.ModelProto]:
         graph = from_onnx(model)
         verify(graph)
         data = to_bytes(to_onnx_ir(graph, target or anything))

@@ -42,5 +42,5 @@ def test_number_of_parameters_in_transformers(name):
 
 
 def test_a_model_that_is_not_in_the_table():
-    with pytest.raises(ConfigError, match="unknown published model 'bert-bas-uncased': did you mean 'bert-base-uncased'"):
-        published_config("bert-bas-uncased")
+    with pytest.raises(ConfigError, match="unknown published model 'bert-bas-cased': did you mean 'bert-base-cased'"):
+        published_config("bert-bas-cased")

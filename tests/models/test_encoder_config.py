@@ -110,7 +110,8 @@ def test_absolute_positions_are_taken(positions):
     [
         ({"id2label": {"1": "bad", "0": "good"}}, ("good", "bad")),
         ({"id2label": {0: "x", 1: "y", 2: "z"}, "num_labels": 3}, ("x", "y", "z")),
-        ({"id2label": {str(number): f"l{number}" for number in range(11)}}, tuple(f"l{number}" for number in range(11))),
+        ({"id2label": dict(zip("0123456789", "abcdefghij", strict=True))}, tuple("abcdefghij")),
+        ({"id2label": {str(number): str(number) for number in range(12)}}, tuple(map(str, range(12)))),
         ({"num_labels": 1}, ("LABEL_0",)),
     ],
 )

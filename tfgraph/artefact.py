@@ -1,0 +1,233 @@
+"""Running an exported model: arrays in and out, texts to vectors, texts to answers.
+
+What the answers of each task are is in `predictions.py`; what made the folder is `exporter.py`. Session and tokenizer
+are loaded when they are first needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfgraph.checkpoints.tokenizer_files import TOKENIZER_FILE, VOCABULARY_FILE
+from tfgraph.errors import ConfigError, InputError
+from tfgraph.ir.constant import Array
+from tfgraph.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, read_manifest
+from tfgraph.models.family import SENTENCE_EMBEDDING
+from tfgraph.staging import recover
+
+if TYPE_CHECKING:
+    from tfgraph.backends.onnxruntime.session import Session
+    from tfgraph.tokenizer import Tokenizer
+
+EMBEDDING_OUTPUT = "sentence_embedding"
+
+
+class Artefact:
+    """An exported model. Made by `tfgraph.open`.
+
+    Attributes:
+        folder: where it is.
+        manifest: what it says about itself.
+    """
+
+    def __init__(
+        self, folder: Path, manifest: Manifest, *, provider: str = "cpu", num_threads: int | None = None
+    ) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self._provider = provider
+        self._num_threads = num_threads
+
+    @property
+    def task(self) -> str | None:
+        """What the model does, one of `tfgraph.models.family.TASKS`; None if it did not come from a checkpoint."""
+        return self.manifest.task
+
+    @cached_property
+    def session(self) -> Session:
+        """The model, loaded in ONNX Runtime.
+
+        Raises:
+            OnnxError: the file is damaged.
+            TargetError: the execution provider does not work here, or lacks a kernel that the model needs.
+        """
+        from tfgraph.backends.onnxruntime.session import Session
+
+        return Session(self.folder / MODEL_FILE, provider=self._provider, num_threads=self._num_threads)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that came with the checkpoint.
+
+        Raises:
+            InputError: the export has none.
+            CheckpointError: one of its files is damaged.
+        """
+        from tfgraph.tokenizer import Tokenizer
+
+        if not any((self.folder / name).is_file() for name in (TOKENIZER_FILE, VOCABULARY_FILE)):
+            raise InputError(
+                f"{self.folder} has no tokenizer: give `run` the model's inputs as arrays instead of texts"
+            )
+        return Tokenizer.load(self.folder)
+
+    def run(self, inputs: Mapping[str, Any], outputs: Sequence[str] | None = None) -> dict[str, Array]:
+        """The outputs, by name, for `inputs`, arrays by name. `outputs` names those to compute; all by default.
+
+        Raises:
+            InputError: a name is wrong, or an input has a wrong dtype or shape.
+        """
+        return self.session.run(inputs, outputs)
+
+    def encode(self, texts: Sequence[Any], *, batch_size: int = 32) -> Array:
+        """One vector for each text, or pair of texts: float32 [n, hidden], in the order of the texts.
+
+        Texts of about the same length are run together, so that little is padded.
+
+        Raises:
+            InputError: the model gives no sentence embeddings, or the texts are not texts.
+        """
+        if EMBEDDING_OUTPUT not in self.manifest.outputs:
+            raise InputError(
+                f"the model in {self.folder} gives {', '.join(self.manifest.outputs)} and no {EMBEDDING_OUTPUT}: export "
+                f'the checkpoint with task="{SENTENCE_EMBEDDING}"'
+            )
+        items = _checked(texts)
+        shape = self.manifest.outputs[EMBEDDING_OUTPUT].shape or (0,)
+        width = shape[-1] if isinstance(shape[-1], int) else 0
+        vectors = np.empty((len(items), width), dtype=np.float32)
+        for indices in _batches(items, batch_size):
+            inputs = self._inputs_of([items[index] for index in indices])
+            vectors[indices] = self.run(inputs, [EMBEDDING_OUTPUT])[EMBEDDING_OUTPUT]
+        return vectors
+
+    def predict(self, texts: Sequence[Any], *, batch_size: int = 32, top: int = 5) -> list[Any]:
+        """The model's answer for each text, by its task.
+
+        Task, what each text is, and what its answer is (see `tfgraph.predictions`):
+
+        - sequence-classification: a text or pair; a `Classification`
+        - next-sentence: a pair; a `Classification` into "next" and "random"
+        - masked-lm: a text with masks, such as `[MASK]`; a tuple of `MaskedToken`, with the `top` likeliest tokens each
+        - token-classification: a text; a tuple of `TokenLabel`
+        - question-answering: a pair of question and text; an `Answer`
+        - multiple-choice: a list of texts or pairs to choose from; a `Choice`
+
+        Raises:
+            InputError: the model has another task, or the texts are not what it takes.
+        """
+        from tfgraph.predictions import PREDICTIONS, Batch, choose_text
+
+        if self.task == "multiple-choice":
+            return [choose_text(self.run(self._inputs_of(_checked(choices)))) for choices in _as_list(texts)]
+        items = _checked(texts)
+        answer_all = PREDICTIONS.get(self.task or "")
+        if answer_all is None:
+            raise InputError(self._why_no_answers())
+        answers: list[Any] = [None] * len(items)
+        for indices in _batches(items, batch_size):
+            chosen = [items[index] for index in indices]
+            inputs = self._inputs_of(chosen)
+            batch = Batch(chosen, inputs, self.run(inputs), self.manifest, self.tokenizer, top)
+            for index, answer in zip(indices, answer_all(batch), strict=True):
+                answers[index] = answer
+        return answers
+
+    def _why_no_answers(self) -> str:
+        if EMBEDDING_OUTPUT in self.manifest.outputs:
+            return f"the model in {self.folder} gives vectors, not answers: call `encode`"
+        outputs = ", ".join(self.manifest.outputs)
+        if self.task is None:
+            return f"the model in {self.folder} did not come from a checkpoint with a task: `run` gives its {outputs}"
+        return f"a model for {self.task} answers nothing by itself: `run` gives its {outputs}"
+
+    def _inputs_of(self, texts: Sequence[Any]) -> dict[str, Array]:
+        """The model's inputs, [B, S] each; for multiple choice [1, B, S]."""
+        if self.manifest.model.get("do_lower_case"):
+            texts = [_lowered(text) for text in texts]
+        encoded = self.tokenizer.encode(texts, max_length=self.manifest.max_length)
+        missing = [name for name in self.manifest.inputs if name not in encoded]
+        if missing:
+            raise InputError(f"the model takes '{missing[0]}', which texts do not give: call `run` with arrays")
+        alone = self.task == "multiple-choice"
+        return {name: encoded[name][None] if alone else encoded[name] for name in self.manifest.inputs}
+
+
+def open(folder: str | Path, *, provider: str = "cpu", num_threads: int | None = None) -> Artefact:
+    """Open the folder that `tfgraph.export` wrote.
+
+    Args:
+        folder: the folder.
+        provider: the execution provider of ONNX Runtime, in full or in short ("cuda").
+        num_threads: threads inside an operator; None for one a core.
+
+    Raises:
+        ConfigError: it is no such folder, its manifest is damaged, or a file of the model is missing or incomplete.
+    """
+    folder = Path(folder)
+    if not (folder / MANIFEST_FILE).is_file():
+        recover(folder, MANIFEST_FILE)
+    manifest = read_manifest(folder)
+    for name, size in manifest.files.items():
+        if name.startswith(MODEL_FILE):
+            _check_size(folder / name, size)
+    return Artefact(folder, manifest, provider=provider, num_threads=num_threads)
+
+
+def _check_size(path: Path, size: int) -> None:
+    found = path.stat().st_size if path.is_file() else None
+    if found != size:
+        state = "is missing" if found is None else f"has {found} bytes where {MANIFEST_FILE} says {size}"
+        raise ConfigError(f"{path} {state}: the export is damaged. Copy it again, or export the model again")
+
+
+def _as_list(texts: Any) -> list[Any]:
+    if isinstance(texts, str | bytes) or not isinstance(texts, Sequence):
+        raise InputError(f"expected a list of texts, found {type(texts).__name__}; for one text, give [text]")
+    return list(texts)
+
+
+def _checked(texts: Any) -> list[Any]:
+    """Texts, or pairs of texts, as a list.
+
+    Raises:
+        InputError: one is neither, or texts are mixed with pairs.
+    """
+    items = _as_list(texts)
+    for index, item in enumerate(items):
+        if not isinstance(item, str) and not _is_pair(item):
+            raise InputError(f"texts[{index}] is {item!r}: expected a text, or a pair of texts")
+        if isinstance(item, str) != isinstance(items[0], str):
+            raise InputError(f"texts[0] and texts[{index}]: one is a text, one a pair. Give only texts, or only pairs")
+    return items
+
+
+def _is_pair(item: object) -> bool:
+    return isinstance(item, tuple | list) and len(item) == 2 and all(isinstance(part, str) for part in item)
+
+
+def _batches(texts: Sequence[Any], batch_size: int) -> Iterator[list[int]]:
+    """The positions of texts to run together, those of the longest texts first.
+
+    Raises:
+        InputError: a batch size below 1.
+    """
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(f"batch_size is {batch_size!r}: expected a whole number of at least 1")
+    order = sorted(range(len(texts)), key=lambda index: -_length(texts[index]))
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+def _length(text: str | Sequence[str]) -> int:
+    """Characters of a text, or of both texts of a pair."""
+    return len(text) if isinstance(text, str) else sum(len(part) for part in text)
+
+
+def _lowered(text: str | Sequence[str]) -> str | tuple[str, ...]:
+    return text.lower() if isinstance(text, str) else tuple(part.lower() for part in text)
