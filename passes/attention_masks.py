@@ -87,8 +87,11 @@ def _is_padding_bias(bias: Value) -> bool:
     if node is None or node.key != "Where" or bias.rank != 4 or bias.shape[1:3] != (1, 1):
         return False
     view = node.required(0).producer
-    return view is not None and view.key == "Reshape" and (padded := view.required(0).producer) is not None and (
-        padded.key == "Equal" and padded.required(0).dtype is DType.INT32
+    return (
+        view is not None
+        and view.key == "Reshape"
+        and (padded := view.required(0).producer) is not None
+        and (padded.key == "Equal" and padded.required(0).dtype is DType.INT32)
     )
 
 

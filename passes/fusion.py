@@ -56,57 +56,96 @@ class FusionPass:
     def run(self, graph: Graph, target: Capabilities) -> PassResult:
         """Fuse what is found. With `if_supported`, only operators that the target names."""
         result = PassResult()
-        for index, fusion in enumerate(self._fusions):
-            if self._if_supported and fusion.key not in target.operators:
-                continue
-            if index not in self._matchers:
-                self._matchers[index] = [
-                    Matcher(make_pattern(fusion.key, fusion.definition, variant, self._canonical))
-                    for variant in fusion.variants
-                ]
-            self._apply(graph, fusion, self._matchers[index], result)
+        closest: dict[Node, Attempt] = {}
+        wanted = [
+            (index, fusion)
+            for index, fusion in enumerate(self._fusions)
+            if not self._if_supported or fusion.key in target.operators
+        ]
+        for index, fusion in wanted:
+            count = self._apply(graph, fusion, self._patterns(index), closest)
+            if count:
+                result.changes[fusion.key] += count
         graph.sort()
+        result.near_misses = _near_misses(graph, [fusion for _, fusion in wanted], closest)
         return result
 
-    def _apply(self, graph: Graph, fusion: Fusion, matchers: Sequence[Matcher], result: PassResult) -> None:
+    def _patterns(self, index: int) -> Sequence[Matcher]:
+        """The matchers of one fusion, made when they are first needed."""
+        if index not in self._matchers:
+            fusion = self._fusions[index]
+            self._matchers[index] = [
+                Matcher(make_pattern(fusion.key, fusion.definition, variant, self._canonical))
+                for variant in fusion.variants
+            ]
+        return self._matchers[index]
+
+    def _apply(self, graph: Graph, fusion: Fusion, matchers: Sequence[Matcher], closest: dict[Node, Attempt]) -> int:
+        """Try each variant at each place; return how many were fused, and note in `closest` what nearly was."""
         equal = equal_sizes(graph)
-        by_key: dict[str, list[Node]] = {}
+        places: dict[str, list[Node]] = {}
         for node in graph:
-            by_key.setdefault(node.key, []).append(node)
-        closest: dict[Node, tuple[Failure, Matcher]] = {}
+            places.setdefault(node.key, []).append(node)
+        fused = 0
         for matcher in matchers:
-            for root in by_key.get(matcher.pattern.root.key, ()):
+            for root in places.get(matcher.pattern.root.key, ()):
                 if not root.alive:
                     continue
                 bindings = matcher.match(root, equal)
-                reason = (
-                    None
-                    if bindings is None or not fusion.extra_check
-                    else fusion.extra_check(matcher.pattern, bindings)
-                )
-                if bindings is not None and reason is None:
-                    replace_match(graph, fusion, matcher.pattern, bindings, root)
-                    result.changes[fusion.key] += 1
-                    continue
                 failure = matcher.failure
-                if bindings is not None and reason is not None:
-                    failure = Failure(len(bindings.nodes), reason, tuple(bindings.nodes.values()))
+                if bindings is not None:
+                    problem = fusion.extra_check(matcher.pattern, bindings) if fusion.extra_check else None
+                    if problem is None:
+                        replace_match(graph, fusion, matcher.pattern, bindings, root)
+                        fused += 1
+                        continue
+                    failure = Failure(len(bindings.nodes), problem, tuple(bindings.nodes.values()))
                 if failure is not None and fusion.witness:
-                    for node in failure.touched:
-                        if node.key == fusion.witness:
-                            known = closest.get(node)
-                            if known is None or failure.matched > known[0].matched:
-                                closest[node] = (failure, matcher)
-        for node in by_key.get(fusion.witness, ()):
-            if node.alive:
-                result.near_misses.append(_near_miss(fusion, node, closest.get(node)))
+                    _note(closest, Attempt(fusion.key, matcher.pattern.size, failure), fusion.witness)
+        return fused
 
 
-def _near_miss(fusion: Fusion, node: Node, attempt: tuple[Failure, Matcher] | None) -> NearMiss:
-    if attempt is None:
-        return NearMiss(fusion.key, node.describe(), "nothing around it has the definition's form", 0, 0)
-    failure, matcher = attempt
-    return NearMiss(fusion.key, node.describe(), failure.reason, failure.matched, matcher.pattern.size)
+@dataclass(frozen=True)
+class Attempt:
+    """A match that failed: what it was for, the size of its pattern, and how far it got."""
+
+    key: str
+    size: int
+    failure: Failure
+
+
+def _note(closest: dict[Node, Attempt], attempt: Attempt, witness: str) -> None:
+    """Keep `attempt` for each witness that it touched, if no attempt before came closer to the whole pattern."""
+    for node in attempt.failure.touched:
+        if node.key == witness:
+            known = closest.get(node)
+            if known is None or _missing(attempt) < _missing(known):
+                closest[node] = attempt
+
+
+def _missing(attempt: Attempt) -> int:
+    return attempt.size - attempt.failure.matched
+
+
+def _near_misses(graph: Graph, fusions: Sequence[Fusion], closest: Mapping[Node, Attempt]) -> list[NearMiss]:
+    """One for each witness that is left in the graph."""
+    operators: dict[str, str] = {}
+    for fusion in fusions:
+        if fusion.witness:
+            operators.setdefault(fusion.witness, fusion.key)
+    missed = []
+    for node in graph:
+        if node.key not in operators:
+            continue
+        attempt = closest.get(node)
+        if attempt is None:
+            reason = "nothing around it has the form of the definition"
+            missed.append(NearMiss(operators[node.key], node.describe(), reason, 0, 0))
+        else:
+            missed.append(
+                NearMiss(attempt.key, node.describe(), str(attempt.failure), attempt.failure.matched, attempt.size)
+            )
+    return missed
 
 
 def replace_match(graph: Graph, fusion: Fusion, pattern: Pattern, bindings: Bindings, root: Node) -> Node:

@@ -7,7 +7,7 @@ the result is not looked at: the operand of a `Reshape` or `Expand` says nothing
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,8 +58,11 @@ class Failure:
     """The furthest that a match got, and why it stopped."""
 
     matched: int
-    reason: str
+    reason: str | Callable[[], str]
     touched: tuple[Node, ...]
+
+    def __str__(self) -> str:
+        return self.reason if isinstance(self.reason, str) else self.reason()
 
 
 class Matcher:
@@ -86,7 +89,7 @@ class Matcher:
                 return self._fail(bindings, "one of the results has no counterpart")
         return self._check_inside(bindings)
 
-    # -- walking --------------------------------------------------------------------------------------------------------
+    # -- walking -------------------------------------------------------------------------------------------------------
 
     def _solve(self, agenda: list[tuple[Value, Value]], bindings: Bindings) -> Bindings | None:
         while agenda:
@@ -136,10 +139,10 @@ class Matcher:
             return None
         if found is None:
             kind = "a constant" if value.constant is not None else "an input of the graph"
-            self._fail(bindings, f"%{value.name} is {kind}, and {expected.key} is expected")
+            self._fail(bindings, lambda: f"%{value.name} is {kind}, and {expected.key} is expected")
             return None
         if found.key != expected.key and not {found.key, expected.key} <= _VIEWS:
-            self._fail(bindings, f"{found.describe()} where {expected.key} is expected", found)
+            self._fail(bindings, lambda: f"{found.describe()} where {expected.key} is expected", found)
             return None
         if expected in bindings.nodes:
             if bindings.nodes[expected] is not found:
@@ -147,7 +150,7 @@ class Matcher:
                 return None
             return [[]]
         if expected.outputs.index(pattern_value) != found.outputs.index(value):
-            self._fail(bindings, f"%{value.name} is another result of {found.key} than expected", found)
+            self._fail(bindings, lambda: f"%{value.name} is another result of {found.key} than expected", found)
             return None
         if expected.key in _TYPE_SAYS_ALL:
             bindings.nodes[expected] = found
@@ -177,7 +180,7 @@ class Matcher:
         pairs.reverse()
         return [pairs]
 
-    # -- types ----------------------------------------------------------------------------------------------------------
+    # -- types ---------------------------------------------------------------------------------------------------------
 
     def _unify_types(self, pattern_value: Value, value: Value, bindings: Bindings) -> bool:
         if pattern_value in self._numbers:
@@ -192,7 +195,7 @@ class Matcher:
                 )
                 return False
         elif expected.dtype is not found.dtype:
-            self._fail(bindings, f"%{value.name} is {found.dtype}, and {expected.dtype} is expected")
+            self._fail(bindings, lambda: f"%{value.name} is {found.dtype}, and {expected.dtype} is expected")
             return False
         if pattern_value.constant is not None or pattern_value in self._any_shape:
             return True
@@ -200,8 +203,7 @@ class Matcher:
             self._fail(bindings, f"the rank of %{value.name} is not known")
             return False
         if not self._unify_shapes(expected.shape, found.known_shape, bindings):
-            shape, wanted = format_shape(found.known_shape), format_shape(expected.shape)
-            self._fail(bindings, f"%{value.name} has shape {shape}, and {wanted} is expected")
+            self._fail(bindings, lambda: _shape_mismatch(value, pattern_value))
             return False
         return True
 
@@ -227,11 +229,11 @@ class Matcher:
             return False
         for wanted, given in zip(expected, found, strict=True):
             if not _unify_dim(wanted, given, bindings):
-                self._fail(bindings, f"%{value.name} holds {list(found)} where {list(expected)} is expected")
+                self._fail(bindings, lambda: f"%{value.name} holds {list(found)} where {list(expected)} is expected")
                 return False
         return True
 
-    # -- what else must hold --------------------------------------------------------------------------------------------
+    # -- what else must hold -------------------------------------------------------------------------------------------
 
     def _check_inside(self, bindings: Bindings) -> Bindings | None:
         """Nothing outside the match may read what disappears with it."""
@@ -252,11 +254,16 @@ class Matcher:
                         return self._fail(bindings, f"%{value.name}, inside it, is also read by {user.describe()}")
         return bindings
 
-    def _fail(self, bindings: Bindings, reason: str, node: Node | None = None) -> None:
+    def _fail(self, bindings: Bindings, reason: str | Callable[[], str], node: Node | None = None) -> None:
+        """Remember why the match stopped, if none got further; the reason is put into words when it is shown."""
         matched = len(bindings.nodes)
         if self.failure is None or matched > self.failure.matched:
             touched = tuple(bindings.nodes.values()) + ((node,) if node is not None else ())
             self.failure = Failure(matched, reason, touched)
+
+
+def _shape_mismatch(value: Value, expected: Value) -> str:
+    return f"%{value.name} has shape {format_shape(value.shape)}, and {format_shape(expected.shape)} is expected"
 
 
 def _symbol_name(dim: Expr) -> str | None:

@@ -41,7 +41,7 @@ def add_application(scope: Scope, app: Application, source: Source | None) -> No
 def _known(scope: Scope, app: Application, opset: int, source: Source | None) -> Node | None:
     """A node typed by the operator table; None where the table has no such operator, or not in this form."""
     key = f"{app.domain}::{app.op}" if app.domain else app.op
-    if find_spec(key) is None or _is_newer(app, opset):
+    if _is_newer(app, opset) or find_spec(key) is None:
         return None
     try:
         attributes = split_fill(app.attributes) if key == "ConstantOfShape" else app.attributes

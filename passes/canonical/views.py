@@ -90,9 +90,7 @@ def unflatten_transpose(node: Node, rewriter: Rewriter) -> Value | None:
     moved = tuple(x.shape[leading + axis - 1] for axis in order[1:])
     if shape != x.shape[:leading] + moved:
         return None
-    return rewriter.emit(
-        "Transpose", [x], {"perm": (*range(leading), *(leading + axis - 1 for axis in order[1:]))}
-    )
+    return rewriter.emit("Transpose", [x], {"perm": (*range(leading), *(leading + axis - 1 for axis in order[1:]))})
 
 
 def matrix_transpose(rank: int) -> tuple[int, ...]:

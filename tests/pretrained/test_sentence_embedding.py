@@ -59,4 +59,5 @@ def test_a_pooling_that_is_unknown(tmp_path, folders):
     folder = folders.write(tmp_path)
     folders.write_pooling(folder)
     (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_lasttoken": true}')
-    assert "unknown pooling mode 'lasttoken'" in config_error(folder)
+    with pytest.raises(ConfigError, match="unknown pooling mode 'lasttoken'"):
+        load(folder)

@@ -23,7 +23,11 @@ F = TensorProto.FLOAT
 
 
 def test_names_types_and_order_are_the_file_s(make_model: Any, round_trip: Any, rng: Any) -> None:
-    nodes = [make_node("MatMul", ["x", "w"], ["h"]), make_node("Add", ["h", "bias"], ["y"]), make_node("Relu", ["h"], ["z"])]
+    nodes = [
+        make_node("MatMul", ["x", "w"], ["h"]),
+        make_node("Add", ["h", "bias"], ["y"]),
+        make_node("Relu", ["h"], ["z"]),
+    ]
     weights = {"w": rng.standard_normal((4, 5), dtype=np.float32), "bias": np.ones(5, np.float32)}
     model = make_model(nodes, {"x": (F, ["batch", "seq", 4])}, ["z", "y"], initializers=weights)
     graph, lowered = round_trip(model, {"x": rng.standard_normal((2, 3, 4), dtype=np.float32)})
@@ -46,7 +50,7 @@ def test_names_types_and_order_are_the_file_s(make_model: Any, round_trip: Any, 
         ([None, ""], "[x_0, x_1]"),
         ([7, "12"], "[7, 12]"),
         ([-1, "-1"], "[x_0, x_1]"),
-        (["floor(s/2)", "max(s, 4)"], "[`floor(s/2)`, max(s, 4)]"),
+        (["floor(s/2)", "max(s, 4)"], "[`floor(s/2)`, max(4, s)]"),
         (["s" * 600, "1" * 600], f"[{'s' * 600}, `{'1' * 600}`]"),
     ],
 )
@@ -181,7 +185,11 @@ def test_operators_of_other_domains_are_carried(make_model: Any, anything: Any) 
     lowered = onnx.load_from_string(to_bytes(to_onnx_ir(graph, anything)))
     node = lowered.graph.node[0]
     assert (list(node.input), list(node.output)) == (["x", "", "w"], ["", "a"])
-    assert {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute if attribute.name != "t"} == {
+    assert {
+        attribute.name: onnx.helper.get_attribute_value(attribute)
+        for attribute in node.attribute
+        if attribute.name != "t"
+    } == {
         "alpha": 0.5,
         "names": [b"p", b"q"],
     }
@@ -219,7 +227,7 @@ def test_what_came_after_the_ir_s_opset_is_carried_and_refused_by_an_older_targe
     make_model: Any, anything: Any
 ) -> None:
     shape = (F, [1, 2, 4, 8])
-    inputs = {name: shape for name in "qkv"}
+    inputs = dict.fromkeys("qkv", shape)
     plain = make_node("Attention", ["q", "k", "v"], ["y"], left_window_size=-1)
     window = make_node("Attention", ["q", "k", "v"], ["y"], left_window_size=2)
     (node,) = from_onnx(make_model([plain], inputs, ["y"], opset=25))

@@ -34,7 +34,7 @@ def torch_attention(layer: Any, x: Array, source: Array | None = None, mask: Arr
         project(layer.query, x, layer.num_heads),
         project(layer.key, source, layer.num_kv_heads),
         project(layer.value, source, layer.num_kv_heads),
-        None if mask is None else torch.from_numpy(mask),
+        None if mask is None else torch.from_numpy(mask.copy()),
         scale=layer.scale,
         enable_gqa=True,
     )
@@ -66,9 +66,13 @@ def x(rng: np.random.Generator) -> Array:
 )
 @pytest.mark.parametrize("seq", [5, 1])
 def test_self_attention(
-    settings: dict[str, Any], seq: int, run: Callable[..., Any], close: Callable[..., None], weights: Callable[..., Any],
+    settings: dict[str, Any],
+    seq: int,
+    run: Callable[..., Any],
+    close: Callable[..., None],
+    weights: Callable[..., Any],
     x: Array,
-) -> None:  # fmt: skip
+) -> None:
     layer = weights(nn.MultiHeadAttention(12, **settings))
     close(run(layer, {"x": X}, x=x[:, :seq]), torch_attention(layer, x[:, :seq]))
 
@@ -263,7 +267,7 @@ def test_a_mask_for_too_few_keys_is_refused_at_the_users_line() -> None:
 
 def test_a_context_with_a_past_is_refused() -> None:
     x, cache = spec("float32", ["batch", "seq", 12]), spec("float32", ["batch", 4, "past", 3])
-    with pytest.raises(TraceError, match="past_key_value with a context: .*pass them as context"):
+    with pytest.raises(TraceError, match=r"past_key_value with a context: .*pass them as context"):
         trace(nn.MultiHeadAttention(12, 4), x=x, context=x, past_key_value=(cache, cache))
 
 

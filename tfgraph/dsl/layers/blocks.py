@@ -28,7 +28,8 @@ class BlockOptions:
         norm_type: `"layer"` or `"rms"`.
         eps: what the normalisations add to the variance.
         activation, gated: of the MLP.
-        bias: whether the projections of attention and MLP have a bias.
+        bias: whether the projections of attention and MLP have a bias; `out_bias` is for the last one of attention, and
+            `mlp_bias` for the MLP, where they differ.
         num_kv_heads, head_dim, window, rotary, scale: of the attention; see `MultiHeadAttention`.
     """
 
@@ -38,6 +39,8 @@ class BlockOptions:
     activation: str = "gelu"
     gated: bool = False
     bias: bool = True
+    out_bias: bool | None = None
+    mlp_bias: bool | None = None
     num_kv_heads: int | None = None
     head_dim: int | None = None
     window: int | None = None
@@ -52,11 +55,17 @@ class BlockOptions:
             num_kv_heads=self.num_kv_heads,
             head_dim=self.head_dim,
             bias=self.bias,
+            out_bias=self.out_bias,
             causal=causal,
             window=self.window,
             rotary=self.rotary,
             scale=self.scale,
         )
+
+    def mlp(self, hidden_size: int, intermediate_size: int) -> MLP:
+        """The MLP of a block."""
+        bias = self.bias if self.mlp_bias is None else self.mlp_bias
+        return MLP(hidden_size, intermediate_size, self.activation, self.gated, bias)
 
 
 def _settle(options: BlockOptions | None, changes: dict[str, Any]) -> BlockOptions:
@@ -78,7 +87,7 @@ class _Block(Module):
         self.norm1 = make_norm(chosen.norm_type, hidden_size, chosen.eps)
         self.attention = chosen.attention(hidden_size, num_heads, causal)
         self.norm2 = None if chosen.norm == "parallel" else make_norm(chosen.norm_type, hidden_size, chosen.eps)
-        self.mlp = MLP(hidden_size, intermediate_size, chosen.activation, chosen.gated, chosen.bias)
+        self.mlp = chosen.mlp(hidden_size, intermediate_size)
 
     def _before(self, x: Tensor, norm: Module) -> Tensor:
         """What a part is given."""

@@ -50,7 +50,7 @@ def combine_masks(
     bias = position_bias
     if attention_mask is not None:
         if attention_mask.dtype.is_float:
-            mask = _with_heads(attention_mask, queries, keys)
+            mask = _with_heads(attention_mask, queries, keys, attention_mask.dtype)
             bias = mask if bias is None else bias + mask
         else:
             keep = keep_mask(attention_mask, queries, keys)
@@ -64,11 +64,10 @@ def combine_masks(
 
 def keep_mask(attention_mask: Tensor, queries: Dim, keys: Dim) -> Tensor:
     """An int or bool mask of any of its forms as bool, broadcasting to [batch, heads, queries, keys]."""
-    mask = F.cast(attention_mask, DType.BOOL)
-    if mask.rank != 2:
-        return _with_heads(mask, queries, keys)
-    _require_sizes(mask, mask.shape[1:], (keys,))
-    return F.unsqueeze(mask, (1, 2))
+    if attention_mask.rank != 2:
+        return _with_heads(attention_mask, queries, keys, DType.BOOL)
+    _require_sizes(attention_mask, (keys,))
+    return F.unsqueeze(F.cast(attention_mask, DType.BOOL), (1, 2))
 
 
 def position_limit(queries: Dim, keys: Dim, past: Dim, causal: bool, window: int | None) -> Tensor | None:
@@ -92,19 +91,21 @@ def lowest(dtype: DType) -> float:
     return LOWEST[dtype]
 
 
-def _with_heads(mask: Tensor, queries: Dim, keys: Dim) -> Tensor:
-    """[batch, queries, keys] -> [batch, 1, queries, keys]; a mask of rank 4 stays as it is."""
+def _with_heads(mask: Tensor, queries: Dim, keys: Dim, dtype: DType) -> Tensor:
+    """[batch, queries, keys] -> [batch, 1, queries, keys], in `dtype`; a mask of rank 4 keeps its shape."""
     if mask.rank not in (3, 4):
         wanted = "[batch, queries, keys] or [batch, heads, queries, keys]"
         hint = ", or a padding mask [batch, keys] of int or bool"
         message = f"attention_mask is {mask.dtype}{format_shape(mask.shape)}: expected {wanted}{hint}"
         raise ShapeError(current_trace().locate(message))
-    _require_sizes(mask, mask.shape[-2:], (queries, keys))
-    return mask if mask.rank == 4 else F.unsqueeze(mask, (1,))
+    _require_sizes(mask, (queries, keys))
+    cast = F.cast(mask, dtype)
+    return cast if mask.rank == 4 else F.unsqueeze(cast, (1,))
 
 
-def _require_sizes(mask: Tensor, given: Shape, expected: Shape) -> None:
+def _require_sizes(mask: Tensor, expected: Shape) -> None:
     """Refuse a mask whose last axes cannot be those of the scores, before a broadcast says so less clearly."""
+    given = mask.shape[-len(expected) :]
     if all(_may_broadcast(*pair) for pair in zip(given, expected, strict=True)):
         return
     names = ("keys",) if len(expected) == 1 else ("queries", "keys")
