@@ -1,8 +1,8 @@
-"""Masks for kernels that add: a boolean mask becomes a bias of 0 and the lowest finite number.
+"""Masks for kernels that add a mask to the scores and do not broadcast it over queries or keys.
 
-A mask that comes from one number a key (1 token, 0 padding) is written as `Where(mask == 0, lowest, 0)` over
-[batch, 1, 1, keys], the form in which ONNX Runtime's attention definitions have it, so that the kernel can be given the
-numbers themselves. Any other mask is written out over queries and keys, since the kernels do not broadcast those axes.
+A boolean mask becomes a bias of 0 and the lowest finite number, and a bias is written out over queries and keys. For
+kernels that take one number a key, a mask that is made of such numbers (1 token, 0 padding) is instead written as
+`Where(tokens == 0, lowest, 0)` over [batch, 1, 1, keys], the form that their definitions have.
 """
 
 from __future__ import annotations
@@ -19,30 +19,85 @@ from tfgraph.passes.canonical.views import VIEWS
 from tfgraph.passes.report import PassResult
 from tfgraph.passes.rewrite import Rewriter, RuleSet
 
-MASKS = RuleSet()
+_TOKENS = RuleSet(VIEWS)
+_WHOLE = RuleSet(VIEWS)
 
 
-@MASKS.rule("Attention")
+def prepare_masks(graph: Graph, target: Capabilities) -> PassResult:
+    """Rewrite the masks of all attention nodes, if the target's kernels want whole masks to add."""
+    result = PassResult()
+    if not target.attention.adds_whole_mask:
+        return result
+    if target.attention.layout == "microsoft":
+        result.changes += _TOKENS.apply(graph)
+    result.changes += _WHOLE.apply(graph)
+    return result
+
+
+@_TOKENS.rule("Attention")
+def mask_by_tokens(node: Node, rewriter: Rewriter) -> tuple[Value, ...] | None:
+    """A boolean mask made of one integer a key becomes a bias made of it."""
+    mask = node.input(3)
+    if mask is None or mask.dtype is not DType.BOOL or mask.rank != 4 or mask.shape[1:3] != (1, 1):
+        return None
+    tokens = _tokens(mask)
+    if tokens is None:
+        return None
+    if tokens.dtype is not DType.INT32:
+        tokens = rewriter.emit("Cast", [tokens], {"to": "int32"})
+    zero = add_array(rewriter.graph, np.asarray(0, np.int32), "padding")
+    padded = rewriter.emit("Reshape", [rewriter.emit("Equal", [tokens, zero]), rewriter.ints([0, 1, 1, -1])])
+    return _with_mask(node, rewriter, _bias(node, rewriter, padded, masked_where=True))
+
+
+@_WHOLE.rule("Attention")
 def add_boolean_mask(node: Node, rewriter: Rewriter) -> tuple[Value, ...] | None:
-    """`Attention(…, mask)` with a boolean mask adds a bias instead."""
+    """Any other boolean mask becomes a bias."""
     mask = node.input(3)
     if mask is None or mask.dtype is not DType.BOOL:
         return None
+    return _with_mask(node, rewriter, _bias(node, rewriter, mask, masked_where=False))
+
+
+@_WHOLE.rule("Attention")
+def write_out_bias(node: Node, rewriter: Rewriter) -> tuple[Value, ...] | None:
+    """A bias that broadcasts over queries or keys, or has fewer than four axes, is expanded; one of tokens is kept."""
+    bias, query, key = node.input(3), node.required(0), node.required(1)
+    if bias is None or bias.dtype is DType.BOOL or query.rank != 4:
+        return None
+    past = node.input(4)
+    keys = key.shape[2] if past is None else key.shape[2] + past.shape[2]
+    whole = bias.rank == 4 and _same(bias.shape[2], query.shape[2]) and _same(bias.shape[3], keys)
+    if whole or _is_made_of_tokens(bias):
+        return None
+    columns = _size(rewriter, key, 2)
+    if past is not None:
+        columns = rewriter.emit("Add", [columns, _size(rewriter, past, 2)])
+    rows = _size(rewriter, query, 2)
+    target = rewriter.emit("Concat", [rewriter.ints([1, 1]), rows, columns], {"axis": 0})
+    return _with_mask(node, rewriter, rewriter.emit("Expand", [bias, target]))
+
+
+def _size(rewriter: Rewriter, value: Value, axis: int) -> Value:
+    """The size of an axis as an int64 vector of one, read off an input of the graph where one has it.
+
+    So all layers expand one mask in the same way, and the expansion is done once.
+    """
+    dim = value.shape[axis]
+    if isinstance(dim, int):
+        return rewriter.ints([dim])
+    for given in rewriter.graph.inputs.values():
+        if given.type.known_shape is not None and dim in given.shape:
+            value, axis = given, given.shape.index(dim)
+            break
+    return rewriter.emit("Shape", [value], {"start": axis, "end": axis + 1})
+
+
+def _bias(node: Node, rewriter: Rewriter, test: Value, *, masked_where: bool) -> Value:
+    """0 where a key may be seen and the lowest number where not; `test` is true for the one or the other."""
     query = node.required(0)
     lowest, zero = rewriter.scalar(LOWEST[query.dtype], query), rewriter.scalar(0.0, query)
-    tokens = _tokens(mask)
-    if tokens is not None and mask.rank == 4 and mask.shape[1:3] == (1, 1):
-        if tokens.dtype is not DType.INT32:
-            tokens = rewriter.emit("Cast", [tokens], {"to": "int32"})
-        padded = rewriter.emit("Equal", [tokens, _zero(rewriter)])
-        bias = rewriter.emit("Where", [rewriter.emit("Reshape", [padded, rewriter.ints([0, 1, 1, -1])]), lowest, zero])
-    else:
-        bias = rewriter.emit("Where", [mask, zero, lowest])
-    return _with_mask(node, rewriter, bias)
-
-
-def _zero(rewriter: Rewriter) -> Value:
-    return add_array(rewriter.graph, np.asarray(0, np.int32), "padding")
+    return rewriter.emit("Where", [test, lowest, zero] if masked_where else [test, zero, lowest])
 
 
 def _tokens(mask: Value) -> Value | None:
@@ -55,53 +110,20 @@ def _tokens(mask: Value) -> Value | None:
     return None
 
 
-@MASKS.rule("Attention")
-def write_out_bias(node: Node, rewriter: Rewriter) -> tuple[Value, ...] | None:
-    """A bias that broadcasts over queries or keys, or has fewer than four axes, is expanded; a padding bias is kept."""
-    bias, query, key = node.input(3), node.required(0), node.required(1)
-    if bias is None or bias.dtype is DType.BOOL or query.rank != 4:
-        return None
-    queries, keys = query.shape[2], _total_keys(node)
-    if bias.rank == 4 and (_same(bias.shape[2], queries) and _same(bias.shape[3], keys) or _is_padding_bias(bias)):
-        return None
-    total = rewriter.emit("Shape", [key], {"start": 2, "end": 3})
-    if node.input(4) is not None:
-        total = rewriter.emit("Add", [total, rewriter.emit("Shape", [node.required(4)], {"start": 2, "end": 3})])
-    rows = rewriter.emit("Shape", [query], {"start": 2, "end": 3})
-    target = rewriter.emit("Concat", [rewriter.ints([1, 1]), rows, total], {"axis": 0})
-    return _with_mask(node, rewriter, rewriter.emit("Expand", [bias, target]))
+def _is_made_of_tokens(bias: Value) -> bool:
+    """Whether `bias` is what `mask_by_tokens` makes."""
+    node = bias.producer
+    if node is None or node.key != "Where" or bias.rank != 4 or bias.shape[1:3] != (1, 1):
+        return False
+    view = node.required(0).producer
+    test = view.required(0).producer if view is not None and view.key == "Reshape" else None
+    return test is not None and test.key == "Equal" and test.required(0).dtype is DType.INT32
 
 
 def _same(left: Dim, right: Dim) -> bool:
     return left == right or broadcast_equal(left, right) is not None
 
 
-def _total_keys(node: Node) -> Dim:
-    past = node.input(4)
-    keys = node.required(1).shape[2]
-    return keys if past is None else keys + past.shape[2]
-
-
-def _is_padding_bias(bias: Value) -> bool:
-    node = bias.producer
-    if node is None or node.key != "Where" or bias.rank != 4 or bias.shape[1:3] != (1, 1):
-        return False
-    view = node.required(0).producer
-    return (
-        view is not None
-        and view.key == "Reshape"
-        and (padded := view.required(0).producer) is not None
-        and (padded.key == "Equal" and padded.required(0).dtype is DType.INT32)
-    )
-
-
 def _with_mask(node: Node, rewriter: Rewriter, mask: Value) -> tuple[Value, ...]:
     inputs = (*node.inputs[:3], mask, *node.inputs[4:])
     return rewriter.emit_all("Attention", inputs, node.attributes, len(node.outputs))
-
-
-def masks_for_adding_kernels(graph: Graph, target: Capabilities) -> PassResult:
-    """Rewrite the masks of all attention nodes, if the target has ONNX Runtime's attention kernels."""
-    if "com.microsoft::MultiHeadAttention" not in target.operators:
-        return PassResult()
-    return PassResult(RuleSet(MASKS, VIEWS).apply(graph))

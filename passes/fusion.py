@@ -40,28 +40,37 @@ class Fusion:
     extra_check: Callable[[Pattern, Bindings], str | None] | None = None
 
 
+def _always(_target: Capabilities, _key: str) -> bool:
+    return True
+
+
 class FusionPass:
-    """Applies fusions in order, each variant to the whole graph before the next."""
+    """Applies fusions in order, each variant to the whole graph before the next.
+
+    `wanted(target, key)` says whether the operator `key` is worth making for a target.
+    """
 
     requires = frozenset({"canonical"})
     ensures: frozenset[str] = frozenset()
 
-    def __init__(self, name: str, fusions: Sequence[Fusion], canonical: RuleSet, *, if_supported: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        fusions: Sequence[Fusion],
+        canonical: RuleSet,
+        wanted: Callable[[Capabilities, str], bool] = _always,
+    ) -> None:
         self.name = name
         self._fusions = fusions
         self._canonical = canonical
-        self._if_supported = if_supported
+        self._wanted = wanted
         self._matchers: dict[int, list[Matcher]] = {}
 
     def run(self, graph: Graph, target: Capabilities) -> PassResult:
-        """Fuse what is found. With `if_supported`, only operators that the target names."""
+        """Fuse what is found."""
         result = PassResult()
         closest: dict[Node, Attempt] = {}
-        wanted = [
-            (index, fusion)
-            for index, fusion in enumerate(self._fusions)
-            if not self._if_supported or fusion.key in target.operators
-        ]
+        wanted = [(index, fusion) for index, fusion in enumerate(self._fusions) if self._wanted(target, fusion.key)]
         for index, fusion in wanted:
             count = self._apply(graph, fusion, self._patterns(index), closest)
             if count:

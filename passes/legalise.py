@@ -7,7 +7,7 @@ from tfgraph.errors import UnknownOperatorError
 from tfgraph.ir.build import add_node
 from tfgraph.ir.graph import Graph, Node, Value
 from tfgraph.ir.optable import Operands, all_attributes, find_spec
-from tfgraph.passes.report import PassResult
+from tfgraph.passes.report import WRITE_OUT, PassResult
 from tfgraph.passes.rewrite import erase_dead
 
 
@@ -28,7 +28,7 @@ def legalise(graph: Graph, target: Capabilities) -> PassResult:
         if spec is None or spec.body is None:
             raise UnknownOperatorError(f"{node.describe()} cannot be lowered for {target.name}: {reason}")
         waiting += inline_definition(graph, node)
-        result.changes[f"write out {node.key}"] += 1
+        result.changes[WRITE_OUT + node.key] += 1
     return result
 
 

@@ -124,6 +124,7 @@ class Matcher:
                 if found is not None:
                     return found
             agenda.extend(ways[-1])
+        _settle(bindings)
         for pattern_dim, dim in bindings.postponed:
             if substitute(pattern_dim, bindings.sizes) != dim:
                 return self._fail(bindings, f"a size is {dim} where {pattern_dim} is expected")
@@ -289,8 +290,7 @@ def _unify_dim(expected: Dim, found: Dim, bindings: Bindings) -> bool:
         if agreed is not None:
             bindings.sizes[name] = agreed
         return agreed is not None
-    partly = substitute(expected, bindings.sizes)
-    unbound = _single_unbound(expected, partly, bindings)
+    unbound = _single_unbound(expected, bindings)
     if unbound is not None:
         factor, unknown = unbound
         quotient = exact_div(found, factor)
@@ -302,7 +302,20 @@ def _unify_dim(expected: Dim, found: Dim, bindings: Bindings) -> bool:
     return True
 
 
-def _single_unbound(expected: Expr, partly: Dim, bindings: Bindings) -> tuple[Dim, str] | None:
+def _settle(bindings: Bindings) -> None:
+    """Bind what a postponed size determines, now that the symbols beside it are bound."""
+    progress = True
+    while progress:
+        progress = False
+        for expected, found in bindings.postponed:
+            unbound = _single_unbound(expected, bindings) if isinstance(expected, Expr) else None
+            quotient = exact_div(found, unbound[0]) if unbound is not None else None
+            if unbound is not None and quotient is not None:
+                bindings.sizes[unbound[1]] = quotient
+                progress = True
+
+
+def _single_unbound(expected: Expr, bindings: Bindings) -> tuple[Dim, str] | None:
     """`(factor, name)` where `expected` is `factor * name`, with only the symbol `name` not bound yet."""
     if len(expected.terms) != 1:
         return None

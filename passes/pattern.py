@@ -7,6 +7,7 @@ graph, such as the number of heads). The same canonicalisation runs on patterns 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -115,7 +116,7 @@ def floats(*sizes: int | str | Dim) -> TensorSpec:
 def make_pattern(key: str, function: Callable[..., Any], variant: Variant, canonical: RuleSet) -> Pattern:
     """Trace `function` as `variant` says, keep the results asked for, and canonicalise."""
     graph = Graph(f"pattern.{key}")
-    trace = Trace(graph, keep_composites=True, written_out=frozenset({key}))
+    trace = Trace(graph, keep_composites=True)
     trace.free_sizes = True
     arguments: dict[str, Any] = {}
     inputs: dict[str, Value] = {}
@@ -131,7 +132,7 @@ def make_pattern(key: str, function: Callable[..., Any], variant: Variant, canon
         else:
             arguments[name] = given
     with recording(trace):
-        returned = function(**arguments)
+        returned = inspect.unwrap(function)(**arguments)
     results: Sequence[Tensor] = returned if isinstance(returned, tuple) else (returned,)
     for index in variant.results:
         graph.set_output(str(index), results[index].value)

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from tfgraph.passes.attention_masks import masks_for_adding_kernels
+from tfgraph.capabilities import Capabilities
+from tfgraph.passes.attention_masks import prepare_masks
 from tfgraph.passes.base import FunctionPass, Pipeline
 from tfgraph.passes.canonical import CANONICAL
 from tfgraph.passes.canonicalise import canonicalise
 from tfgraph.passes.cleanup import clean
 from tfgraph.passes.fusion import FusionPass
-from tfgraph.passes.fusions import CONTRIB, MULTI_HEAD_ATTENTION, PACKED_ATTENTION, STANDARD
+from tfgraph.passes.fusions import CONTRIB, FOLDED_ATTENTION, MULTI_HEAD_ATTENTION, PACKED_ATTENTION, STANDARD
 from tfgraph.passes.legalise import legalise
 from tfgraph.passes.projections import pack
 
 _CANONICAL = frozenset({"canonical"})
+
+
+def _is_supported(target: Capabilities, key: str) -> bool:
+    return key in target.operators
+
+
+def _is_folded(target: Capabilities, _key: str) -> bool:
+    return target.attention.layout == "folded"
+
+
+def _is_microsoft(target: Capabilities, key: str) -> bool:
+    return target.attention.layout == "microsoft" and key in target.operators
 
 
 def optimising() -> Pipeline:
@@ -22,10 +35,12 @@ def optimising() -> Pipeline:
             FunctionPass("canonicalise", canonicalise, ensures=_CANONICAL),
             FusionPass("fuse", STANDARD, CANONICAL),
             FunctionPass("clean", clean),
-            FunctionPass("attention-masks", masks_for_adding_kernels, requires=_CANONICAL),
-            FusionPass("fuse-attention-layout", (MULTI_HEAD_ATTENTION,), CANONICAL, if_supported=True),
+            FunctionPass("attention-masks", prepare_masks, requires=_CANONICAL),
+            FusionPass("fold-heads", (FOLDED_ATTENTION,), CANONICAL, _is_folded),
+            FusionPass("fuse-heads", (MULTI_HEAD_ATTENTION,), CANONICAL, _is_microsoft),
             FunctionPass("pack-projections", pack),
-            FusionPass("fuse-contrib", (PACKED_ATTENTION, *CONTRIB), CANONICAL, if_supported=True),
+            FusionPass("fuse-projections", (PACKED_ATTENTION,), CANONICAL, _is_microsoft),
+            FusionPass("fuse-contrib", CONTRIB, CANONICAL, _is_supported),
             FunctionPass("legalise", legalise, ensures=frozenset({"legal"})),
             FunctionPass("clean-up", clean),
         )

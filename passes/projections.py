@@ -74,7 +74,7 @@ def _name(node: Node, name: str) -> str:
 
 
 def pack(graph: Graph, target: Capabilities) -> PassResult:
-    """Pack all projections, if the target has an attention operator that takes them packed."""
-    if "com.microsoft::Attention" not in target.operators:
+    """Pack all projections, if the target runs attention best with them inside."""
+    if target.attention.layout != "microsoft" or "com.microsoft::Attention" not in target.operators:
         return PassResult()
     return PassResult(PROJECTIONS.apply(graph))

@@ -6,6 +6,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+WRITE_OUT = "write out "
+"""What the name of a change opens with that writes an operator out by its definition."""
+
 
 @dataclass(frozen=True)
 class NearMiss:
@@ -74,6 +77,16 @@ class Report:
         return Counter({key: count for key, count in self.operators.items() if key in made})
 
     @property
+    def written_out(self) -> Counter[str]:
+        """Operators that were found, or given, and written out by their definitions, because the target is better off."""
+        out: Counter[str] = Counter()
+        for stage in self.stages:
+            for rule, count in stage.result.changes.items():
+                if rule.startswith(WRITE_OUT):
+                    out[rule.removeprefix(WRITE_OUT)] += count
+        return out
+
+    @property
     def near_misses(self) -> list[NearMiss]:
         """What was nearly fused, and why it was not."""
         return [miss for stage in self.stages for miss in stage.result.near_misses]
@@ -91,6 +104,7 @@ class Report:
             "nodes_after": self.nodes_after,
             "operators": dict(sorted(self.operators.items())),
             "fused": dict(sorted(self.fused.items())),
+            "written_out": dict(sorted(self.written_out.items())),
             "near_misses": [str(miss) for miss in self.near_misses],
             "passes": [{"name": stage.name, "changes": dict(stage.result.changes)} for stage in self.stages],
         }
@@ -99,5 +113,8 @@ class Report:
         lines = [f"target {self.target}: {self.nodes_before} nodes became {self.nodes_after}"]
         fused = ", ".join(f"{count} x {key}" for key, count in sorted(self.fused.items()))
         lines.append(f"fused: {fused or 'nothing'}")
+        if self.written_out:
+            written = ", ".join(f"{count} x {key}" for key, count in sorted(self.written_out.items()))
+            lines.append(f"fused, then written out for {self.target}: {written}")
         lines += [f"not fused: {miss}" for miss in self.near_misses]
         return "\n".join(lines)

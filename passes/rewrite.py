@@ -157,10 +157,16 @@ class _Run:
             self.rewriter.at(node)
             replacement = rule.function(node, self.rewriter)
             if replacement is None:
+                self.take_back()
                 continue
             self.counts[rule.name] += 1
             self.replace(node, (replacement,) if isinstance(replacement, Value) else tuple(replacement))
             return
+
+    def take_back(self) -> None:
+        """Erase what a rule added before it left the node as it is."""
+        for added in reversed(self.rewriter.added):
+            erase_dead(self.graph, added)
 
     def replace(self, node: Node, replacements: Sequence[Value]) -> None:
         fresh = {value for added in self.rewriter.added for value in added.outputs}

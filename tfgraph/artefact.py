@@ -84,6 +84,23 @@ class Artefact:
         """
         return self.session.run(inputs, outputs)
 
+    def inputs_of(self, texts: Sequence[Any]) -> dict[str, Array]:
+        """The model's inputs for texts or pairs of texts, cut to the length that it takes: int64 [B, S] each.
+
+        For multiple choice, [1, B, S]: the texts are the choices of one question.
+
+        Raises:
+            InputError: the export has no tokenizer, or the model takes inputs that texts do not give.
+        """
+        if self.manifest.model.get("do_lower_case"):
+            texts = [_lowered(text) for text in texts]
+        encoded = self.tokenizer.encode(texts, max_length=self.manifest.max_length)
+        missing = [name for name in self.manifest.inputs if name not in encoded]
+        if missing:
+            raise InputError(f"the model takes '{missing[0]}', which texts do not give: call `run` with arrays")
+        alone = self.task == "multiple-choice"
+        return {name: encoded[name][None] if alone else encoded[name] for name in self.manifest.inputs}
+
     def encode(self, texts: Sequence[Any], *, batch_size: int = 32) -> Array:
         """One vector for each text, or pair of texts: float32 [n, hidden], in the order of the texts.
 
@@ -94,15 +111,15 @@ class Artefact:
         """
         if EMBEDDING_OUTPUT not in self.manifest.outputs:
             raise InputError(
-                f"the model in {self.folder} gives {', '.join(self.manifest.outputs)} and no {EMBEDDING_OUTPUT}: export "
-                f'the checkpoint with task="{SENTENCE_EMBEDDING}"'
+                f"the model in {self.folder} gives {', '.join(self.manifest.outputs)} and no {EMBEDDING_OUTPUT}: "
+                f'export the checkpoint with task="{SENTENCE_EMBEDDING}"'
             )
         items = _checked(texts)
         shape = self.manifest.outputs[EMBEDDING_OUTPUT].shape or (0,)
         width = shape[-1] if isinstance(shape[-1], int) else 0
         vectors = np.empty((len(items), width), dtype=np.float32)
         for indices in _batches(items, batch_size):
-            inputs = self._inputs_of([items[index] for index in indices])
+            inputs = self.inputs_of([items[index] for index in indices])
             vectors[indices] = self.run(inputs, [EMBEDDING_OUTPUT])[EMBEDDING_OUTPUT]
         return vectors
 
@@ -124,7 +141,7 @@ class Artefact:
         from tfgraph.predictions import PREDICTIONS, Batch, choose_text
 
         if self.task == "multiple-choice":
-            return [choose_text(self.run(self._inputs_of(_checked(choices)))) for choices in _as_list(texts)]
+            return [choose_text(self.run(self.inputs_of(_checked(choices)))) for choices in _as_list(texts)]
         items = _checked(texts)
         answer_all = PREDICTIONS.get(self.task or "")
         if answer_all is None:
@@ -132,7 +149,7 @@ class Artefact:
         answers: list[Any] = [None] * len(items)
         for indices in _batches(items, batch_size):
             chosen = [items[index] for index in indices]
-            inputs = self._inputs_of(chosen)
+            inputs = self.inputs_of(chosen)
             batch = Batch(chosen, inputs, self.run(inputs), self.manifest, self.tokenizer, top)
             for index, answer in zip(indices, answer_all(batch), strict=True):
                 answers[index] = answer
@@ -145,17 +162,6 @@ class Artefact:
         if self.task is None:
             return f"the model in {self.folder} did not come from a checkpoint with a task: `run` gives its {outputs}"
         return f"a model for {self.task} answers nothing by itself: `run` gives its {outputs}"
-
-    def _inputs_of(self, texts: Sequence[Any]) -> dict[str, Array]:
-        """The model's inputs, [B, S] each; for multiple choice [1, B, S]."""
-        if self.manifest.model.get("do_lower_case"):
-            texts = [_lowered(text) for text in texts]
-        encoded = self.tokenizer.encode(texts, max_length=self.manifest.max_length)
-        missing = [name for name in self.manifest.inputs if name not in encoded]
-        if missing:
-            raise InputError(f"the model takes '{missing[0]}', which texts do not give: call `run` with arrays")
-        alone = self.task == "multiple-choice"
-        return {name: encoded[name][None] if alone else encoded[name] for name in self.manifest.inputs}
 
 
 def open(folder: str | Path, *, provider: str = "cpu", num_threads: int | None = None) -> Artefact:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from tfgraph.ir.dtypes import DType
+
 
 @dataclass(frozen=True)
 class Support:
@@ -22,6 +23,7 @@ class Support:
         without_inputs: positions of optional operands that it does not take.
         needs_inputs: positions of optional operands that it does not run without.
         num_outputs: how many of the operator's results it gives; None for all.
+        slower_than_body: why the operator is better written out by its definition; empty where it is not.
     """
 
     dtypes: frozenset[DType] = frozenset()
@@ -29,6 +31,23 @@ class Support:
     without_inputs: frozenset[int] = frozenset()
     needs_inputs: frozenset[int] = frozenset()
     num_outputs: int | None = None
+    slower_than_body: str = ""
+
+
+@dataclass(frozen=True)
+class AttentionSupport:
+    """The form in which a target runs attention best.
+
+    Attributes:
+        layout: "heads" is ONNX's Attention over [batch, heads, seq, head_dim]; "folded" the same over
+            [batch, seq, heads * head_dim]; "microsoft" is ONNX Runtime's MultiHeadAttention and Attention, which are
+            folded, take one number a key as padding mask, and have the packed projections inside.
+        adds_whole_mask: the mask must be added to the scores, not chosen by, and have its last two axes written out.
+    """
+
+    layout: Literal["heads", "folded", "microsoft"] = "heads"
+    adds_whole_mask: bool = False
+
 
 @dataclass(frozen=True)
 class Capabilities:
@@ -42,6 +61,7 @@ class Capabilities:
         operators: operator key (`LayerNormalization`, `com.microsoft::BiasGelu`) to how it is run. A primitive operator of
             the ONNX domain that is not listed is run if the opset has it; a composite or foreign one that is not listed
             is replaced by its definition.
+        attention: the form of attention that passes should make.
     """
 
     name: str
@@ -49,6 +69,7 @@ class Capabilities:
     ir_version: int
     domains: Mapping[str, int] = field(default_factory=dict)
     operators: Mapping[str, Support] = field(default_factory=dict)
+    attention: AttentionSupport = AttentionSupport()
 
     def refusal(
         self,
@@ -60,7 +81,7 @@ class Capabilities:
         attributes: Mapping[str, Any],
         num_outputs: int,
     ) -> str | None:
-        """Why this target cannot run an application of the operator `key`, or None if it can.
+        """Why this target does not run an application of the operator `key`, or None if it does.
 
         `since` is the opset that brought the operator, `dtypes` are those of the operands (None where one is left out),
         and `attributes` has the defaults filled in.
@@ -84,4 +105,4 @@ class Capabilities:
                 return f"{key} on {self.name} does not run without input {index}"
         if support.num_outputs is not None and num_outputs > support.num_outputs:
             return f"{key} on {self.name} gives {support.num_outputs} of the {num_outputs} results asked for"
-        return None
+        return support.slower_than_body or None

@@ -1,7 +1,7 @@
 """Floating-point operations of nodes, as formulas over the sizes that a graph leaves open.
 
-A multiply-add counts as two operations. An elementwise operator counts one an element, a reduction one an element that it
-reads; what only moves or compares elements is free. A composite operator counts what its definition does, so that a
+A multiply-add counts as two operations. An elementwise operator counts one an element, a reduction one an element that
+it reads; what only moves or compares elements is free. A composite operator counts what its definition does, so that a
 fused graph and a written-out one have about the same cost.
 """
 

@@ -41,7 +41,7 @@ DTYPES = {dtype.value: dtype for dtype in (DType.FLOAT32, DType.FLOAT16, DType.B
 """What weights can be loaded as."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pretrained:
     """A model with the weights of a checkpoint, for one task.
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from tfgraph.backends.interface import TensorSpec
 from tfgraph.errors import InputError
 from tfgraph.flops import count_flops
-from tfgraph.ir.dims import Dim, Expr, Symbol, substitute, symbols_of
+from tfgraph.ir.dims import Dim, substitute, symbols_of
 from tfgraph.ir.dtypes import DType
 from tfgraph.ir.graph import Graph, Node, Value
 from tfgraph.manifest import interface_of
@@ -89,15 +89,16 @@ class Summary:
         return list(parts.values())
 
     def tree(self) -> list[Counts]:
-        """Every module with all that is in it, each after the module that it is in."""
+        """Every module with all that is in it, each after the module that it is in; what is in none comes last."""
         parts: dict[str, Counts] = {}
         for path, counts in self.modules.items():
             for prefix in _prefixes(path):
                 parts.setdefault(prefix, Counts(prefix)).add(counts)
         children: dict[str, list[str]] = {}
         for path in parts:
-            children.setdefault(path.rpartition(".")[0] if path else "none", []).append(path)
-        return [parts[path] for path in _walk("", children)]
+            if path:
+                children.setdefault(path.rpartition(".")[0], []).append(path)
+        return [parts[path] for path in (*_walk("", children), "") if path in parts]
 
     def as_dict(self) -> dict[str, Any]:
         """The summary as plain data, for JSON."""
@@ -142,7 +143,9 @@ def summarise(graph: Graph, sizes: Mapping[str, int] | None = None) -> Summary:
             formula = formula + flops
         modules.setdefault(path, Counts(path)).add(Counts(path, nodes=1, flops=number))
     for value in _parameters(graph):
-        path = _path_of_name(value.name) or paths[value.users[0]] if value.users else _path_of_name(value.name)
+        path = _path_of_name(value.name)
+        if not path and value.users:
+            path = paths[value.users[0]]
         if value.constant is not None:
             counts = Counts(path, parameters=value.constant.size, nbytes=value.constant.nbytes)
             modules.setdefault(path, Counts(path)).add(counts)
@@ -185,12 +188,15 @@ def _parameters(graph: Graph) -> Iterator[Value]:
             yield value
 
 
-# -- which module a node is in ------------------------------------------------------------------------------------------
+# -- which module a node is in -----------------------------------------------------------------------------------------
 
 
 def _paths(graph: Graph) -> dict[Node, str]:
-    """The module of each node: its scope; in an imported graph what its name says, else the name of a parameter that it
-    reads, else the module of the node before it."""
+    """The module of each node.
+
+    That is its scope; in an imported graph, what its name says, else the name of a parameter that it reads, else the
+    module of the node before it.
+    """
     paths: dict[Node, str] = {}
     parameters = set(_parameters(graph))
     before = ""
@@ -225,33 +231,8 @@ def _layer_of(path: str) -> str | None:
 def _walk(path: str, children: Mapping[str, list[str]]) -> Iterator[str]:
     for child in children.get(path, ()):
         yield child
-        yield from _walk(child, children) if child else ()
+        yield from _walk(child, children)
 
 
 def _spec_as_dict(spec: TensorSpec) -> dict[str, Any]:
     return {"name": spec.name, "dtype": str(spec.dtype), "shape": spec.shape_text}
-
-
-# -- formulas for people ------------------------------------------------------------------------------------------------
-
-
-def formula_text(formula: Dim, most_terms: int = 6) -> str | None:
-    """A formula as `21.3 M batch seq + 9.65 k batch seq^2`; None where it is too long to help anyone."""
-    if not isinstance(formula, Expr):
-        return None
-    terms = []
-    for monomial, coefficient in formula.terms:
-        if not all(isinstance(atom, Symbol) for atom in monomial):
-            return None
-        powers = Counter(atom.name for atom in monomial if isinstance(atom, Symbol))
-        factors = [name if power == 1 else f"{name}^{power}" for name, power in powers.items()]
-        terms.append((-coefficient, " ".join([with_unit(coefficient), *factors])))
-    return " + ".join(text for _, text in sorted(terms)) if len(terms) <= most_terms else None
-
-
-def with_unit(number: float) -> str:
-    """A number with three digits and a unit: `0`, `950`, `21.3 M`, `2.84 G`."""
-    for power, unit in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(number) >= power * 0.9995:
-            return f"{number / power:#.3g} {unit}".replace(". ", " ")
-    return f"{number:.0f}" if number == int(number) else f"{number:.3g}"

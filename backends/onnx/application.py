@@ -41,10 +41,13 @@ def add_application(scope: Scope, app: Application, source: Source | None) -> No
 def _known(scope: Scope, app: Application, opset: int, source: Source | None) -> Node | None:
     """A node typed by the operator table; None where the table has no such operator, or not in this form."""
     key = f"{app.domain}::{app.op}" if app.domain else app.op
-    if _is_newer(app, opset) or find_spec(key) is None:
+    spec = None if _is_newer(app, opset) else find_spec(key)
+    if spec is None:
+        return None
+    attributes = split_fill(app.attributes) if key == "ConstantOfShape" else app.attributes
+    if not all(_same_kind(value, spec.attributes.get(name)) for name, value in attributes.items()):
         return None
     try:
-        attributes = split_fill(app.attributes) if key == "ConstantOfShape" else app.attributes
         names = _names(scope, app)
         node = add_node(
             scope.graph, key, app.inputs, attributes, num_outputs=len(app.outputs), names=names, source=source
@@ -59,6 +62,13 @@ def _known(scope: Scope, app: Application, opset: int, source: Source | None) ->
     for name, value in zip(app.outputs, node.outputs, strict=True):
         value.type = refined(value.type, scope.declared.get(name, NOTHING), value.name)
     return node
+
+
+def _same_kind(value: Attribute, default: object) -> bool:
+    """Whether an attribute is a number, a text or a sequence as its default is; what has no default can be anything."""
+    kinds = ((int, float), (str,), (tuple,))
+    expected = next((kind for kind in kinds if isinstance(default, kind)), None)
+    return expected is None or isinstance(value, expected)
 
 
 def _is_newer(app: Application, opset: int) -> bool:

@@ -157,6 +157,11 @@ def write_array(array: np.ndarray[Any, Any], dtype: str, name: str) -> onnx_ir.T
     return ir.Tensor(contiguous, dtype=ir.DataType(as_dtype(dtype).onnx_code), name=name)
 
 
+def is_split_fill(op: str, attributes: Mapping[str, Any]) -> bool:
+    """Whether these are attributes of `ConstantOfShape` in the form of the IR."""
+    return op == "ConstantOfShape" and not isinstance(attributes.get("value"), Opaque)
+
+
 def write_fill(attributes: Mapping[str, Any]) -> dict[str, onnx_ir.Attr]:
     """The attributes of `ConstantOfShape` in the form of a file: one tensor of one element."""
     import onnx_ir as ir

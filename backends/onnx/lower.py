@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
-from tfgraph.backends.onnx.attributes import write_array, write_attribute, write_fill
+from tfgraph.backends.onnx.attributes import is_split_fill, write_array, write_attribute, write_fill
 from tfgraph.backends.onnx.dim_params import write_dim
 from tfgraph.backends.onnx.legality import check_node, omitted_outputs
 from tfgraph.backends.onnx.names import Names
@@ -140,7 +140,7 @@ class _Lowering:
         import onnx_ir as ir
 
         given: dict[str, Any] = {name: value for name, value in node.attributes.items() if name != OMITTED}
-        if node.op == "ConstantOfShape" and not isinstance(given.get("value"), Opaque):
+        if is_split_fill(node.op, given):
             return write_fill(given)
         schema = None if file_domain(node) else find_schema(node.op, self._capabilities.opset)
         kinds = schema.attributes if schema is not None else {}

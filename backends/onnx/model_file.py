@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from tfgraph.backends.onnx.file_texts import check_texts
 from tfgraph.errors import OnnxError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def load_model(source: OnnxSource) -> tuple[onnx.ModelProto, str]:
         model = _parse(source if isinstance(source, bytes) else _read(Path(source)), label)
     if not model.HasField("graph") or not (model.graph.output or model.graph.node):
         raise OnnxError(f"{label} holds no graph: it is damaged, or is no ONNX model")
+    check_texts(model, label)
     return model, label
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from tfgraph.backends.onnx.attributes import write_attribute, write_fill
+from tfgraph.backends.onnx.attributes import is_split_fill, write_attribute, write_fill
 from tfgraph.backends.onnx.opaque import OMITTED, Subgraph
 from tfgraph.backends.onnx.schemas import find_schema
 from tfgraph.backends.onnx.upgrade import Application
@@ -120,7 +120,7 @@ def _from_standard(app: Application, opset: int) -> list[Declared]:
 def _attributes(app: Application) -> list[onnx.AttributeProto]:
     import onnx_ir as ir
 
-    if app.op == "ConstantOfShape":
+    if is_split_fill(app.op, app.attributes):
         written = list(write_fill(app.attributes).values())
     else:
         schema = find_schema(app.op, OPSET)

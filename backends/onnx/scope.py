@@ -15,6 +15,7 @@ from tfgraph.backends.onnx.model_file import check_opset
 from tfgraph.backends.onnx.node_constant import read_constant_node
 from tfgraph.backends.onnx.node_order import describe, ordered_nodes
 from tfgraph.backends.onnx.opaque import Subgraph
+from tfgraph.backends.onnx.schemas import find_schema
 from tfgraph.backends.onnx.tensors import read_sparse_tensor, read_tensor
 from tfgraph.backends.onnx.upgrade import Application
 from tfgraph.backends.onnx.value_types import NOTHING, Declared, completed, read_declarations
@@ -143,7 +144,7 @@ class Scope:
         dtype = declared.dtype or formal.dtype
         if not name or dtype is None:
             raise OnnxError(f"the input '{name}' of {self.model.label} has no name, or no element type")
-        type_ = completed(declared, name, dtype)
+        type_ = completed(declared if declared.shape is not None else formal, name, dtype)
         try:
             self.define(name, self.graph.add_input(name, dtype, type_.known_shape))
         except GraphError as error:
@@ -251,6 +252,7 @@ class Scope:
             if proto.type == proto.GRAPH:
                 subgraphs[name] = scope._read_subgraph(proto.g, _formals(app))
             else:
+                _check_kind(app, proto, self.opsets.get(""))
                 value = read_attribute(app.op, proto, self.model.data)
                 if value is not None:
                     attributes[name] = value
@@ -267,6 +269,16 @@ class Scope:
         inner = Scope(self.model, Graph(proto.name or "body"), self.opsets, parent=self, bindings=self._bindings)
         inner.read_graph(proto, formals)
         return inner
+
+
+def _check_kind(app: Application, proto: onnx.AttributeProto, opset: int | None) -> None:
+    """Refuse an attribute of another kind than the standard says."""
+    schema = find_schema(app.op, opset) if opset is not None and not app.domain else None
+    expected = schema.attributes.get(proto.name) if schema is not None else None
+    kinds = type(proto).AttributeType
+    found = kinds.Name(proto.type) if proto.type in kinds.values() else f"number {proto.type}"
+    if expected not in (None, found):
+        raise OnnxError(f"{app.label} has the attribute '{proto.name}' of the kind {found}: expected {expected}")
 
 
 def _formals(app: Application) -> list[Declared]:

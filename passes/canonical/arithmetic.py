@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from tfgraph.ir.graph import Node, Value
 from tfgraph.passes.rewrite import Rewriter, RuleSet, is_filled_with, scalar_of
 
@@ -16,6 +18,13 @@ ARITHMETIC = RuleSet()
 
 def _is_float(node: Node) -> bool:
     return node.output.dtype.is_float
+
+
+def _can_hold(like: Value, number: float) -> bool:
+    """Whether `number` stays itself, up to rounding, in the dtype of `like`: neither infinite nor rounded to nothing."""
+    with np.errstate(over="ignore"):
+        held = float(np.asarray(number, like.dtype.numpy()))
+    return math.isfinite(held) and math.isclose(held, number, rel_tol=2**-8)
 
 
 def _keeps_shape(value: Value, node: Node) -> bool:
@@ -33,6 +42,15 @@ def constants_second(node: Node, rewriter: Rewriter) -> Value | None:
     if left.constant is None or right.constant is not None:
         return None
     return rewriter.emit(node.key, [right, left], node.attributes)
+
+
+@ARITHMETIC.rule("Sum")
+def sum_is_additions(node: Node, rewriter: Rewriter) -> Value | None:
+    """`Sum(a, b, c)` is written `(a + b) + c`."""
+    total, *others = (node.required(index) for index in range(len(node.inputs)))
+    for other in others:
+        total = rewriter.emit("Add", [total, other])
+    return total if others else None
 
 
 @ARITHMETIC.rule("Pow")
@@ -66,11 +84,13 @@ def reciprocal_is_quotient(node: Node, rewriter: Rewriter) -> Value:
 @ARITHMETIC.rule("Mul")
 def product_with_reciprocal(node: Node, rewriter: Rewriter) -> Value | None:
     """`x * (1 / y)` is written `x / y`."""
-    for x, inverse in ((node.input(0), node.input(1)), (node.input(1), node.input(0))):
-        if x is None or inverse is None or inverse.producer is None or inverse.producer.key != "Div":
+    for x, inverse in ((node.required(0), node.required(1)), (node.required(1), node.required(0))):
+        quotient = inverse.producer
+        if quotient is None or quotient.key != "Div" or not _is_float(node):
             continue
-        if scalar_of(inverse.producer.input(0)) == 1.0 and scalar_of(x) is None:
-            return rewriter.emit("Div", [x, inverse.producer.required(1)])
+        y = quotient.required(1)
+        if scalar_of(quotient.input(0)) == 1.0 and scalar_of(x) is None and _keeps_shape(y, quotient):
+            return rewriter.emit("Div", [x, y])
     return None
 
 
@@ -78,7 +98,7 @@ def product_with_reciprocal(node: Node, rewriter: Rewriter) -> Value | None:
 def divide_by_constant(node: Node, rewriter: Rewriter) -> Value | None:
     """`x / c` is written `x * (1 / c)`."""
     x, divisor = node.required(0), scalar_of(node.input(1))
-    if divisor is None or divisor == 0.0 or not math.isfinite(1.0 / divisor) or not _is_float(node):
+    if divisor is None or divisor == 0.0 or not _is_float(node) or not _can_hold(x, 1.0 / divisor):
         return None
     if x.constant is not None or not _keeps_shape(x, node):
         return None
@@ -119,7 +139,7 @@ def gather_scales(node: Node, rewriter: Rewriter) -> Value | None:
     inner, outer = scaled(left), scalar_of(right)
     if inner is not None and outer is not None:
         product = inner[1] * outer
-        fits = math.isfinite(product) and abs(product) > 1e-30 and _keeps_shape(left, node)
+        fits = _can_hold(left, product) and _keeps_shape(left, node)
         return rewriter.emit("Mul", [inner[0], rewriter.scalar(product, left)]) if fits else None
     for mine, other in ((left, right), (right, left)):
         inner = scaled(mine)
@@ -155,7 +175,7 @@ def weight_last(node: Node, rewriter: Rewriter) -> Value | None:
     """
     for x, scaled_weight in ((node.required(0), node.required(1)), (node.required(1), node.required(0))):
         inner = scaled_weight.producer
-        if inner is None or inner.key not in ("Mul", "Div") or x.constant is not None:
+        if inner is None or inner.key not in ("Mul", "Div") or x.constant is not None or not _is_float(node):
             continue
         y, weight = inner.required(0), inner.required(1)
         if inner.key == "Div":

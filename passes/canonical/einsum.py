@@ -29,13 +29,18 @@ def einsum_is_matmul(node: Node, rewriter: Rewriter) -> Value | None:
     columns = [label for label in result if label in right and label not in left]
     if set(left) != {*batch, *summed, *rows} or set(right) != {*batch, *summed, *columns} or not summed:
         return None
+    if any(sizes[label] != dim for label, dim in zip(right, b.shape, strict=True)):  # it would be broadcast
+        return None
     order = [*batch, *rows, *columns]
-    first = _grouped(rewriter, a, left, batch, (rows, summed), sizes)
+    if batch:
+        first = _grouped(rewriter, a, left, batch, (rows, summed), sizes)
+    else:  # a product with a matrix takes any number of rows
+        first = _grouped(rewriter, a, left, rows, (summed,), sizes)
     second = _grouped(rewriter, b, right, batch, (summed, columns), sizes)
     if first is None or second is None:
         return None
     value = rewriter.emit("MatMul", [first, second])
-    if len(rows) != 1 or len(columns) != 1:
+    if (batch and len(rows) != 1) or len(columns) != 1:
         target = static_target(value.shape, tuple(sizes[label] for label in order))
         if target is None:
             return None
@@ -60,15 +65,15 @@ def _grouped(
     rewriter: Rewriter,
     value: Value,
     labels: str,
-    batch: list[str],
-    groups: tuple[list[str], list[str]],
+    leading: list[str],
+    groups: tuple[list[str], ...],
     sizes: dict[str, Dim],
 ) -> Value | None:
-    """`value` as [batch…, first group, second group], each group folded into one axis."""
-    order = [*batch, *groups[0], *groups[1]]
+    """`value` as [leading…, groups…], each group folded into one axis."""
+    order = [*leading, *(label for group in groups for label in group)]
     moved = rewriter.emit("Transpose", [value], {"perm": tuple(labels.index(label) for label in order)})
     if all(len(group) == 1 for group in groups):
         return moved
-    folded = (*(sizes[label] for label in batch), *(product(sizes[label] for label in group) for group in groups))
+    folded = (*(sizes[label] for label in leading), *(product(sizes[label] for label in group) for group in groups))
     target = static_target(moved.shape, folded)
     return None if target is None else rewriter.emit("Reshape", [moved, rewriter.ints(target)])

@@ -43,7 +43,8 @@ def unflatten_matmul(node: Node, rewriter: Rewriter) -> Value | None:
     if x.type.known_shape is None or flat.rank != 2 or x.rank < 3:
         return None
     kept = next((axis for axis in range(1, x.rank) if product(x.shape[axis:]) == flat.shape[1]), None)
-    if kept is None or kept < 2:
+    width = weight.shape[1]
+    if kept is None or kept < 2 or not isinstance(width, int):
         return None
     if kept != x.rank - 1:
         target = static_target(x.shape, (*x.shape[:kept], flat.shape[1]))
@@ -51,12 +52,7 @@ def unflatten_matmul(node: Node, rewriter: Rewriter) -> Value | None:
             return None
         x = rewriter.emit("Reshape", [x, rewriter.ints(target)])
     result = rewriter.emit("MatMul", [x, weight])
-    return rewriter.emit("Reshape", [result, rewriter.ints(_flat_target(node))])
-
-
-def _flat_target(node: Node) -> list[int]:
-    width = node.output.shape[-1]
-    return [-1, width if isinstance(width, int) else 0]
+    return rewriter.emit("Reshape", [result, rewriter.ints([-1, width])])
 
 
 @LINEAR.rule("Add")

@@ -17,6 +17,9 @@ MASKS = RuleSet()
 _MASKED = -9999.0
 """A score at or below this is masked: the oldest checkpoints use -10,000."""
 
+_LARGEST_SHIFT = 100.0
+"""A larger number added to scores rounds them, up to making them all equal."""
+
 
 @MASKS.rule("Softmax")
 def gather_masks(node: Node, rewriter: Rewriter) -> Value | None:
@@ -66,7 +69,8 @@ def drop_shift(node: Node, rewriter: Rewriter) -> Value | None:
     """A softmax does not change when one number is added to all scores."""
     total = node.required(0)
     shift = total.producer
-    if shift is None or shift.key != "Add" or scalar_of(shift.input(1)) is None:
+    number = None if shift is None or shift.key != "Add" else scalar_of(shift.input(1))
+    if shift is None or number is None or not abs(number) <= _LARGEST_SHIFT:
         return None
     scores = shift.required(0)
     same = scores.type.known_shape is not None and scores.type.known_shape == total.type.known_shape

@@ -57,6 +57,38 @@ def _mask_rank(pattern: Pattern, bindings: Bindings) -> str | None:
 
 ATTENTION = Fusion("Attention", attention, tuple(_attention_variants()), witness="Softmax", extra_check=_mask_rank)
 
+
+
+def _folded_attention_variants() -> Iterator[Variant]:
+    """Attention over [batch, seq, heads * head_dim]: the definition splits the heads and calls itself."""
+    for past in (True, False):
+        for grouped in (False, True):
+            heads, kv_heads = (_GROUP, symbol("k")) if grouped else (symbol("n"), symbol("n"))
+            inputs = {
+                "q": floats("b", "s", heads * symbol("d")),
+                "k": floats("b", "t", kv_heads * symbol("d")),
+                "v": floats("b", "t", kv_heads * symbol("e")),
+            }
+            if past:
+                inputs["past_key"] = floats("b", kv_heads, "past", "d")
+                inputs["past_value"] = floats("b", kv_heads, "past", "e")
+            total = symbol("past") + symbol("t") if past else symbol("t")
+            for mask in (False, True):
+                masked = {**inputs, "attn_mask": floats(1, 1, "s", total)} if mask else inputs
+                for causal in (0, 1):
+                    attributes = {
+                        "q_num_heads": heads,
+                        "kv_num_heads": kv_heads,
+                        "is_causal": causal,
+                        "scale": ANY,
+                        "softcap": ANY,
+                    }
+                    broadcast = frozenset({"attn_mask"} & set(masked))
+                    yield Variant(masked, attributes, (0, 1, 2) if past else (0,), broadcast)
+
+
+FOLDED_ATTENTION = Fusion("Attention", attention, tuple(_folded_attention_variants()))
+
 _HIDDEN = symbol("n") * symbol("d")
 _FOLDED = {
     "query": floats("b", "s", _HIDDEN),
@@ -79,8 +111,15 @@ def _folded_variants() -> Iterator[Variant]:
         yield Variant(_FOLDED, attributes)
 
 
-def _bias_shape(pattern: Pattern, bindings: Bindings) -> str | None:
-    """The kernels take a bias of [batch or 1, heads or 1, queries, keys], the last two written out."""
+def _kernel_limits(pattern: Pattern, bindings: Bindings) -> str | None:
+    """The kernels take a bias of [batch or 1, heads or 1, queries, keys], the last two written out.
+
+    MultiHeadAttention is causal only where there are as many keys as queries (checked with ONNX Runtime 1.31).
+    """
+    if pattern.variant.attributes["unidirectional"] and bindings.sizes["s"] != bindings.sizes.get(
+        "t", bindings.sizes["s"]
+    ):
+        return "it is causal over other keys than queries, which the kernel does not align"
     bias = pattern.inputs.get("attention_bias")
     if bias is None:
         return None
@@ -99,7 +138,7 @@ def _bias_shape(pattern: Pattern, bindings: Bindings) -> str | None:
 
 
 MULTI_HEAD_ATTENTION = Fusion(
-    "com.microsoft::MultiHeadAttention", multi_head_attention, tuple(_folded_variants()), extra_check=_bias_shape
+    "com.microsoft::MultiHeadAttention", multi_head_attention, tuple(_folded_variants()), extra_check=_kernel_limits
 )
 
 _PACKED = {
@@ -119,5 +158,5 @@ def _packed_variants() -> Iterator[Variant]:
 
 
 PACKED_ATTENTION = Fusion(
-    "com.microsoft::Attention", packed_attention, tuple(_packed_variants()), extra_check=_bias_shape
+    "com.microsoft::Attention", packed_attention, tuple(_packed_variants()), extra_check=_kernel_limits
 )

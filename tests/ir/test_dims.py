@@ -156,6 +156,9 @@ def test_a_lower_bound_is_found_where_it_is_plain() -> None:
     assert is_at_least(maximum(seq - 4, 1), 1)
     assert not is_at_least(seq - past, 0)
     assert not is_at_least(floordiv(-seq, 2), -5)
+    assert not is_at_least(floordiv(seq - 3, past), 0)
+    assert is_at_least(maximum(seq - 9, -3), -3)
+    assert not is_at_least(maximum(seq - 9, -3) * past, -3)
 
 
 def test_an_extremum_that_is_known_is_simplified() -> None:

@@ -136,6 +136,15 @@ def test_a_value_that_is_read_twice_by_one_node_has_one_user_and_two_uses(graph:
     assert (total.num_uses, replacement.num_uses) == (0, 2)
 
 
+def test_uses_are_added_up_where_a_node_reads_both_values(graph: Graph) -> None:
+    x = graph.inputs["x"]
+    left, right = (add_node(graph, "Relu", [x]).output for _ in range(2))
+    add_node(graph, "Add", [left, right])
+    graph.replace_all_uses(left, right)
+    assert (left.num_uses, right.num_uses, len(right.users)) == (0, 2, 1)
+    verify(graph)
+
+
 def test_replacing_an_output_changes_what_the_graph_returns(graph: Graph) -> None:
     new = add_node(graph, "Relu", [graph.outputs["y"].producer.required(0)]).output
     old = graph.outputs["y"]

@@ -17,7 +17,7 @@ from tfgraph.ir.dims import symbol
 from tfgraph.ir.dtypes import DType
 from tfgraph.ir.graph import Graph, Opaque, Source
 from tfgraph.ir.parse import parse_graph
-from tfgraph.ir.text import MOST_ELEMENTS, format_elements, format_graph
+from tfgraph.ir.text import MOST_ELEMENTS, format_attribute, format_elements, format_graph, format_name
 from tfgraph.ir.types import TensorType
 from tfgraph.ir.verify import verify
 
@@ -218,6 +218,41 @@ def test_comments_and_blanks_that_mean_nothing_are_skipped() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *(("layer.0/x-1", "layer.0/x-1"), ("onnx::Add_1", "onnx::Add_1"), ("größe", "größe"), ("a:0", '"a:0"')),
+        *(("", '""'), ("a b", '"a b"'), ('"', r'"\""'), ("#", '"#"'), ("\n\x85", r'"\n\u0085"'), ("a::", '"a::"')),
+    ],
+)
+def test_names_are_quoted_where_they_must_be(name: str, text: str) -> None:
+    assert format_name(name) == text
+    source = Graph(name)
+    source.add_input(name, DType.INT8, ())
+    assert str(source) == f"graph {text}({text}: int8[]) -> () {{\n}}\n"
+    read = parse_graph(str(source))
+    assert (read.name, list(read.inputs)) == (name, [name])
+
+
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [("C:\\m.py", "C:\\m.py"), ("a b", '"a b"'), ("@a", '"@a"'), ("a#b", "a#b"), ("\x07", r'"\u0007"')],
+)
+def test_sources_and_scopes_are_quoted_where_they_must_be(word: str, text: str) -> None:
+    graph = Graph()
+    graph.add("F", [], {"a": Opaque(word, None)}, types=[], names=[], domain="d", scope=word, source=Source(word, 7))
+    assert str(graph).endswith(f"  # {text}:7 @{text}\n}}\n")
+
+
+@pytest.mark.parametrize(
+    ("description", "text"), [("a (b)", "<a (b)>"), ("#", '<"#">'), ("a>b", '<"a>b">'), ("", '<"">')]
+)
+def test_descriptions_are_quoted_where_they_must_be(description: str, text: str) -> None:
+    assert format_attribute(Opaque(description, None)) == text
+    graph = parse_graph(f"graph g() -> () {{ %x: int8[] = F() {{a={text}}} }}")
+    assert next(iter(graph)).attributes == {"a": Opaque(description, None)}
+
+
 HEAD = "graph g(a: float32[2, n], b: float32[3]) -> (y: %y) {\n"
 
 
@@ -225,6 +260,7 @@ HEAD = "graph g(a: float32[2, n], b: float32[3]) -> (y: %y) {\n"
     ("text", "message"),
     [
         ("", "line 1, column 1: expected 'graph', found the end of the text"),
+        ("graphs g() -> () {}", "line 1, column 1: expected 'graph', found 'graphs'"),
         ("graph g(a: float[2]) -> () {}", "line 1, column 12: no element type 'float': expected one of float32, uint8"),
         ("graph g(a) -> () {}", "line 1, column 10: expected ':', found ')'"),
         ("graph g(a: 2) -> () {}", "line 1, column 12: expected a type such as float32[batch, 64], found '2'"),

@@ -182,16 +182,20 @@ def test_what_is_undone_gives_the_first_handle() -> None:
 
 def test_the_same_kind_of_transform_twice_is_one() -> None:
     constant = large()
-    for twice in (
-        transposed(transposed(constant, (2, 0, 1)), (0, 2, 1)),
-        reshaped(reshaped(constant, (12000,)), (60, 200)),
-        sliced(sliced(constant, 1, 3, 20), 1, 2, 8),
+    array = constant.array
+    for twice, expected in (
+        (transposed(transposed(constant, (2, 0, 1)), (0, 2, 1)), array.transpose(2, 0, 1).transpose(0, 2, 1)),
+        (transposed(transposed(constant, (1, 2, 0)), (0, 2, 1)), array.transpose(1, 2, 0).transpose(0, 2, 1)),
+        (reshaped(reshaped(constant, (12000,)), (60, 200)), array.reshape(60, 200)),
+        (sliced(sliced(constant, 1, 3, 20), 1, 2, 8), array[:, 5:11]),
     ):
         assert isinstance(twice, Derived)
         assert twice.bases == (constant,)
+        same(twice, expected)
     across = sliced(sliced(constant, 1, 3, 20), 0, 2, 8)
     assert isinstance(across, Derived)
     assert across.bases != (constant,)
+    same(across, array[2:8, 3:20])
 
 
 def test_two_casts_are_not_one() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from tfgraph.dsl.module import Module
@@ -73,3 +76,19 @@ def test_inputs():
     specs = {name: str(each) for name, each in BERT.input_specs("masked-lm").items()}
     assert specs == dict.fromkeys(["input_ids", "attention_mask", "token_type_ids"], "int64[batch, seq]")
     assert str(BERT.input_specs("multiple-choice")["input_ids"]) == "int64[batch, choices, seq]"
+
+
+def test_a_family_is_imported_when_it_is_used(repository):
+    code = """
+import sys
+import tfgraph as tg
+assert "tfgraph.models.bert" not in sys.modules
+config = tg.models.configs.published_config("bert-tiny")
+print(tg.models.bert.BertModel(config).num_parameters(), sorted(tg.models.registry.FAMILIES) != [])
+try:
+    tg.models.bart
+except AttributeError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "4385920 True\nmodule 'tfgraph.models' has no attribute 'bart'\n", done.stderr

@@ -21,8 +21,8 @@ from typing import Any, ParamSpec, TypeVar
 
 from tfgraph.dsl.functional import as_tensor
 from tfgraph.dsl.tensor import Operable, Tensor
-from tfgraph.dsl.trace import Trace, current_trace, recording
-from tfgraph.ir.dims import Expr
+from tfgraph.dsl.trace import Trace, current_trace, in_pattern, recording
+from tfgraph.errors import DTypeError
 from tfgraph.ir.graph import Graph
 from tfgraph.ir.optable import REQUIRED, Operands, OpSpec, Parameter, all_attributes, get_spec, register
 from tfgraph.ir.types import TensorType
@@ -47,7 +47,7 @@ def definition(
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             trace = current_trace()
-            if not trace.keeps(key):
+            if not trace.keep_composites:
                 return function(*args, **kwargs)
             names = [parameter.name for parameter in inputs]
             recorded: R = _record(trace, key, args, kwargs, names)
@@ -56,15 +56,17 @@ def definition(
         bodies: dict[Any, Graph] = {}
 
         def body(operands: Operands) -> Graph:
-            cache_key = (operands.types, tuple(sorted(operands.attributes.items())))
+            free_sizes = in_pattern()
+            cache_key = (operands.types, tuple(sorted(operands.attributes.items())), free_sizes)
             cached = bodies.get(cache_key)
             if cached is None:
                 if len(bodies) >= _LARGEST_CACHE:
                     bodies.clear()
-                cached = bodies[cache_key] = _trace_body(key, function, inputs, outputs, operands)
+                cached = bodies[cache_key] = _trace_body(key, function, inputs, outputs, operands, free_sizes)
             return cached
 
         def infer(operands: Operands) -> Sequence[TensorType]:
+            _check_operands(operands, inputs)
             first = operands.type(0)
             if any(type_ is not None and type_.known_shape is None for type_ in operands.types):
                 return [TensorType(first.dtype, None)] * max(1, operands.num_outputs)
@@ -99,16 +101,26 @@ def _formals(function: Callable[..., Any]) -> tuple[list[Parameter], dict[str, A
     return inputs, attributes
 
 
+def _check_operands(operands: Operands, inputs: Sequence[Parameter]) -> None:
+    """Refuse operands that the definition does not know, which its body would silently leave out."""
+    if len(operands.types) > len(inputs):
+        raise DTypeError(f"{operands.key} takes up to {len(inputs)} operands, and it was given {len(operands.types)}")
+    for index, parameter in enumerate(inputs):
+        if not parameter.optional and not operands.has(index):
+            raise DTypeError(f"{operands.key} needs its input '{parameter.name}', and it is left out")
+
+
 def _trace_body(
     key: str,
     function: Callable[..., Any],
     inputs: Sequence[Parameter],
     outputs: Sequence[str],
     operands: Operands,
+    free_sizes: bool,
 ) -> Graph:
     graph = Graph(key.rpartition("::")[2])
-    trace = Trace(graph, keep_composites=True, written_out=frozenset({key}))
-    trace.free_sizes = any(isinstance(value, Expr) for value in operands.attributes.values())
+    trace = Trace(graph, keep_composites=True)
+    trace.free_sizes = free_sizes
     arguments: list[Tensor | None] = []
     for parameter, type_ in zip(inputs, operands.types, strict=False):
         if type_ is None:

@@ -101,6 +101,13 @@ def add(left: Operand, right: Operand) -> Tensor:
     return _binary("Add", left, right)
 
 
+def sum_of(terms: Sequence[Operand]) -> Tensor:
+    """The sum of two or more tensors, broadcast, as one operator."""
+    result = _apply("Sum", *(as_tensor(term) for term in terms))
+    _refuse_guesses(result, *(as_tensor(term) for term in terms))
+    return result
+
+
 def subtract(left: Operand, right: Operand) -> Tensor:
     """`left - right`, broadcast."""
     return _binary("Sub", left, right)

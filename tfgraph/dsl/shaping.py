@@ -16,6 +16,7 @@ from tfgraph.ir.dim_text import format_shape
 from tfgraph.ir.dims import Dim, Expr, Shape, Symbol, exact_div, product, symbol
 from tfgraph.ir.dtypes import DType
 from tfgraph.ir.graph import Value
+from tfgraph.ir.ops.rules import broadcast_shapes
 from tfgraph.ir.types import TensorType
 
 _END = 2**63 - 1
@@ -56,7 +57,15 @@ def _resolve(x: Tensor, shape: Sequence[Dim]) -> list[Dim]:
 
 
 def expand_target(x: Tensor, shape: Sequence[Dim]) -> Tensor:
-    """The operand that makes `Expand(x, ·)` give `shape`."""
+    """The operand that makes `Expand(x, ·)` give `shape`.
+
+    Raises:
+        ShapeError: `x` does not broadcast to `shape`.
+    """
+    try:
+        broadcast_shapes(x.shape, shape, key="expand")
+    except ShapeError as error:
+        raise ShapeError(current_trace().locate(str(error))) from None
     offset = len(shape) - x.rank
     target = [1 if axis >= offset and x.shape[axis - offset] == dim else dim for axis, dim in enumerate(shape)]
     return dims_operand(current_trace(), target, x)

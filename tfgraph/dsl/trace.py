@@ -51,8 +51,15 @@ def spec(dtype: object, shape: Sequence[int | str | Expr]) -> TensorSpec:
         DTypeError: no such element type.
         ShapeError: a negative size, or a text that is not a dimension.
     """
+    if isinstance(shape, str):
+        raise ShapeError(f"cannot declare an input of shape {shape!r}: expected a list of sizes and names")
     dims = []
     for given in shape:
+        if isinstance(given, np.integer):
+            given = int(given)
+        if isinstance(given, bool) or not isinstance(given, int | str | Expr):
+            expected = "expected an integer, a name, or arithmetic over names"
+            raise ShapeError(f"cannot declare an input of shape {list(shape)}: {given!r} is no size; {expected}")
         try:
             dim = as_dim(given)
         except ValueError as error:
@@ -82,15 +89,12 @@ class Trace:
     """The recording of one run of a model.
 
     Composite operators are written out as the primitives of their definitions; with `keep_composites`, each is recorded
-    as one node, except those whose keys are in `written_out`.
+    as one node.
     """
 
-    def __init__(
-        self, graph: Graph, *, keep_composites: bool = False, written_out: frozenset[str] = frozenset()
-    ) -> None:
+    def __init__(self, graph: Graph, *, keep_composites: bool = False) -> None:
         self.graph = graph
         self.keep_composites = keep_composites
-        self.written_out = written_out
         self.placeholders: dict[str, Tensor] = {}
         self.free_sizes = False  # in patterns: a symbol need not be the size of an input
         self._scopes: list[str] = [""]
@@ -102,10 +106,6 @@ class Trace:
     def scope(self) -> str:
         """The path of the module that is running, such as `encoder.layers.3.attention`."""
         return self._scopes[-1]
-
-    def keeps(self, key: str) -> bool:
-        """Whether the composite operator `key` is recorded as one node."""
-        return self.keep_composites and key not in self.written_out
 
     # -- recording -----------------------------------------------------------------------------------------------------
 
@@ -218,6 +218,12 @@ def current_trace() -> Trace:
             "or compile it and call the result with arrays"
         )
     return trace
+
+
+def in_pattern() -> bool:
+    """Whether the trace that is recording, if any, is a pattern's, whose symbols need not be sizes of inputs."""
+    trace = _CURRENT.get()
+    return trace is not None and trace.free_sizes
 
 
 @contextmanager

@@ -338,11 +338,7 @@ class Graph:
             return
         for operand in item._inputs:
             if operand is not None:
-                left = operand._uses.get(item, 0) - 1
-                if left > 0:
-                    operand._uses[item] = left
-                else:
-                    operand._uses.pop(item, None)
+                operand._uses.pop(item, None)  # of all its places at once
         for value in item.outputs:
             self._names.pop(value.name, None)
         self._unlink(item)

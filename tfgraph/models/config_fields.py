@@ -6,6 +6,7 @@ What the fields mean is said by the dataclass they are read into, such as `Encod
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any, get_type_hints
@@ -69,7 +70,8 @@ def read_labels(given: Mapping[str, Any], source: str) -> tuple[str, ...]:
     ordered = [by_number.get(str(number)) for number in range(len(by_number))]
     names = [label for label in ordered if isinstance(label, str)]
     if not names or len(names) != len(ordered):
+        found = reprlib.repr(labels)
         raise ConfigError(
-            f"{source}: 'id2label' is {labels!r}: expected an object that maps 0, 1, … to the names of the labels"
+            f"{source}: 'id2label' is {found}: expected an object that maps 0, 1, … to the names of the labels"
         )
     return tuple(names)

@@ -16,6 +16,7 @@ from transformers.models.gptj.modeling_gptj import GPTJBlock
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaRotaryEmbedding
 from transformers.models.t5.modeling_t5 import T5Block
 
+import tfgraph as tg
 from tfgraph import nn
 from tfgraph.dsl.trace import spec, trace
 from tfgraph.errors import ConfigError, ShapeError, TraceError
@@ -249,7 +250,7 @@ def test_the_users_own_block_is_an_encoder_block(
 
 
 def test_the_users_own_block_traces_without_weights_and_without_a_mask() -> None:
-    graph = trace(UsersBlock(64, 4, 256), x=spec("float32", ["batch", "seq", 64]))
+    graph = tg.trace(UsersBlock(64, 4, 256), x=tg.spec("float32", ["batch", "seq", 64]))
     assert list(graph.inputs) == ["x"]
     assert str(graph.outputs["output"].type) == "float32[batch, seq, 64]"
     assert str(graph) == str(trace(UsersBlock(64, 4, 256), x=spec("float32", ["batch", "seq", 64])))

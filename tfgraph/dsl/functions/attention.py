@@ -8,7 +8,7 @@ from tfgraph.dsl import functional as F
 from tfgraph.dsl.definition import definition
 from tfgraph.dsl.tensor import Tensor
 from tfgraph.dsl.trace import current_trace
-from tfgraph.errors import ShapeError
+from tfgraph.errors import DTypeError, ShapeError
 from tfgraph.ir.dim_text import format_shape
 from tfgraph.ir.dims import Dim, exact_div
 from tfgraph.ir.dtypes import DType
@@ -72,10 +72,23 @@ def attention(
 
     Source: Vaswani et al., "Attention Is All You Need", 2017, equation 1; ONNX operator Attention-23.
     """
-    packed = q.rank == 3
-    if packed:
-        q, k, v = split_heads(q, q_num_heads), split_heads(k, kv_num_heads), split_heads(v, kv_num_heads)
-    batch, heads, seq, head_dim = F.unpack_shape(q, "batch heads seq head_dim")
+    if q.rank == 3:
+        over_heads = attention(
+            split_heads(q, q_num_heads),
+            split_heads(k, kv_num_heads),
+            split_heads(v, kv_num_heads),
+            attn_mask,
+            past_key,
+            past_value,
+            is_causal=is_causal,
+            scale=scale,
+            softcap=softcap,
+            softmax_precision=softmax_precision,
+        )
+        result, *presents = over_heads if isinstance(over_heads, tuple) else (over_heads,)
+        merged = merge_heads(result, q.shape[0], q.shape[1])
+        return (merged, *presents) if presents else merged
+    _, heads, seq, head_dim = F.unpack_shape(q, "batch heads seq head_dim")
     _, kv_heads, _, _ = F.unpack_shape(k, "batch kv_heads keys head_dim")
     past: Dim = 0
     if past_key is not None and past_value is not None:
@@ -89,7 +102,7 @@ def attention(
     scores = F.matmul(q, F.swap_axes(keys, -1, -2)) * factor  # [B, H, S, T]
     if softcap:
         scores = F.tanh(scores / softcap) * softcap
-    lowest = LOWEST[q.dtype]
+    lowest = lowest_of(q.dtype)
     if attn_mask is not None and attn_mask.dtype is DType.BOOL:
         scores = F.where(attn_mask, scores, lowest)
     elif attn_mask is not None:
@@ -99,9 +112,19 @@ def attention(
     if softmax_precision is not None:
         scores = F.cast(scores, softmax_precision)
     result = F.matmul(F.cast(F.softmax(scores), v.dtype), values)
-    if packed:
-        result = merge_heads(result, batch, seq)
     return (result, *present) if past_key is not None else result
+
+
+def lowest_of(dtype: DType) -> float:
+    """The number in `LOWEST` for a dtype.
+
+    Raises:
+        DTypeError: attention is not computed in it.
+    """
+    if dtype not in LOWEST:
+        message = f"attention cannot be computed in {dtype}: expected one of {', '.join(map(str, LOWEST))}"
+        raise DTypeError(current_trace().locate(message))
+    return LOWEST[dtype]
 
 
 def split_heads(x: Tensor, heads: Dim) -> Tensor:

@@ -96,7 +96,7 @@ def skip_layer_norm(
 
     Source: ONNX Runtime's contrib operator SkipLayerNormalization.
     """
-    total = (input if bias is None else input + bias) + skip
+    total = F.sum_of([input, skip] if bias is None else [input, bias, skip])
     _, mean, deviation = _standardize(total, -1, epsilon)
     return layer_norm(total, gamma, beta, epsilon=epsilon), mean, 1.0 / deviation, total
 
@@ -115,6 +115,6 @@ def skip_rms_norm(
 
     Source: ONNX Runtime's contrib operator SkipSimplifiedLayerNormalization.
     """
-    total = (input if bias is None else input + bias) + skip
+    total = F.sum_of([input, skip] if bias is None else [input, bias, skip])
     _, mean, deviation = _standardize(total, -1, epsilon)
     return rms_norm(total, gamma, epsilon=epsilon), mean, 1.0 / deviation, total

@@ -7,11 +7,11 @@ Attention takes either a bool tensor (true: may attend) or a float one (added to
 from __future__ import annotations
 
 from tfgraph.dsl import functional as F
-from tfgraph.dsl.functions.attention import LOWEST, causal_keep
+from tfgraph.dsl.functions.attention import causal_keep, lowest_of
 from tfgraph.dsl.layers.position_bias import key_distances
 from tfgraph.dsl.tensor import Tensor
 from tfgraph.dsl.trace import current_trace
-from tfgraph.errors import DTypeError, ShapeError
+from tfgraph.errors import ShapeError
 from tfgraph.ir.dim_text import format_shape
 from tfgraph.ir.dims import Dim, Expr, Shape
 from tfgraph.ir.dtypes import DType
@@ -59,7 +59,7 @@ def combine_masks(
         keep = limit if keep is None else keep & limit
     if bias is None or keep is None:
         return keep if bias is None else bias
-    return F.where(keep, bias, lowest(bias.dtype))
+    return F.where(keep, bias, lowest_of(bias.dtype))
 
 
 def keep_mask(attention_mask: Tensor, queries: Dim, keys: Dim) -> Tensor:
@@ -77,18 +77,6 @@ def position_limit(queries: Dim, keys: Dim, past: Dim, causal: bool, window: int
     distances = key_distances(queries, keys, past)
     near = distances > -window
     return near & (distances <= 0 if causal else distances < window)
-
-
-def lowest(dtype: DType) -> float:
-    """The lowest finite number of a float dtype, which a masked score becomes.
-
-    Raises:
-        DTypeError: attention is not computed in this dtype.
-    """
-    if dtype not in LOWEST:
-        message = f"attention cannot be computed in {dtype}: expected one of {', '.join(map(str, LOWEST))}"
-        raise DTypeError(current_trace().locate(message))
-    return LOWEST[dtype]
 
 
 def _with_heads(mask: Tensor, queries: Dim, keys: Dim, dtype: DType) -> Tensor:

@@ -1,0 +1,67 @@
+"""What all commands print with: consoles, tables, JSON, errors.
+
+Colours appear only on a terminal, and never if NO_COLOR is set. What is not a terminal gets lines wide enough that
+tables are not broken up.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_WIDTH_IN_FILES = 140  # characters, unless COLUMNS says otherwise
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
+
+
+def stdout() -> Console:
+    """The console for results."""
+    return _console(stderr=False)
+
+
+def stderr() -> Console:
+    """The console for progress and errors."""
+    return _console(stderr=True)
+
+
+def _console(stderr: bool) -> Console:
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    width = None if terminal or "COLUMNS" in os.environ else _WIDTH_IN_FILES
+    return Console(stderr=stderr, highlight=False, width=width)
+
+
+def tolerate_encodings() -> None:
+    """Let a character that the output's encoding lacks become a question mark, instead of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")
+
+
+def print_error(message: str) -> None:
+    """An error on standard error: one message, not broken into lines."""
+    stderr().print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+
+
+def print_json(data: Any) -> None:
+    """JSON on standard output."""
+    typer.echo(json.dumps(data, indent=2, allow_nan=False))
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> Table:
+    """A table whose first `left` columns are text and whose others are numbers. Cells are plain text, never markup."""
+    made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, column in enumerate(columns):
+        made.add_column(column, justify="left" if index < left else "right", overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(cell) for cell in row))
+    return made

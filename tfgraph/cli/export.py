@@ -1,0 +1,114 @@
+"""`tfgraph export`: a checkpoint becomes an optimised ONNX model in a folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.text import Text
+
+from tfgraph.cli.console import JsonOption, print_json, stderr, stdout, table
+from tfgraph.cli.units import bytes_text
+
+if TYPE_CHECKING:
+    from tfgraph.exporter import Progress as Step
+    from tfgraph.passes.report import Report
+    from tfgraph.pretrained import Pretrained
+
+
+def export_command(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="A Hugging Face folder: config.json and *.safetensors.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write; an older export in it is replaced.")],
+    target: Annotated[str, typer.Option(help="What to optimise for; `tfgraph targets` lists them.")] = "cpu",
+    task: Annotated[
+        str | None, typer.Option(help="What the model is for, if not what the checkpoint says, such as masked-lm.")
+    ] = None,
+    fuse: Annotated[bool, typer.Option("--fuse/--no-fuse", help="Fuse operators, or leave them written out.")] = True,
+    verify: Annotated[bool, typer.Option("--verify", help="Compare results after every pass. Slow.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Optimise a checkpoint, and write it as an ONNX model.
+
+    OUT gets model.onnx, the tokenizer's files, and a manifest; `tfgraph run OUT` runs it. If the export is stopped, an
+    older one in OUT stays as it was.
+    """
+    from tfgraph.exporter import export
+    from tfgraph.manifest import read_manifest
+    from tfgraph.pretrained import load
+
+    start = time.perf_counter()
+    pretrained = load(checkpoint, task=task)
+    loaded = time.perf_counter()
+    with _progress(shown=not as_json) as on_progress:
+        report = export(pretrained, out, target=target, fuse=fuse, verify=verify, on_progress=on_progress)
+    seconds = {
+        "load": loaded - start,
+        "passes": report.seconds,
+        "write": time.perf_counter() - loaded - report.seconds,
+        "total": time.perf_counter() - start,
+    }
+    files = dict(read_manifest(out).files)
+    if as_json:
+        rounded = {name: round(value, 3) for name, value in seconds.items()}
+        print_json({"out": str(out), "files": files, "seconds": rounded, "report": report.as_dict()})
+        return
+    console = stdout()
+    _print_report(console, pretrained, out, report)
+    console.print(table("Files", ["File", "Size"], [[name, bytes_text(size)] for name, size in files.items()]))
+    console.print(
+        f"{seconds['total']:.1f} s: {seconds['load']:.1f} to load, {seconds['passes']:.1f} for the passes, "
+        f"{seconds['write']:.1f} to trace and write"
+    )
+    console.print(Text(f"Try it: tfgraph run {out} {_example(pretrained)}"), soft_wrap=True)
+
+
+@contextmanager
+def _progress(shown: bool) -> Iterator[Callable[[Step], None]]:
+    """Bars for the passes and for the bytes written, on a terminal only."""
+    console = stderr()
+    columns = (TextColumn("{task.description:<9}"), BarColumn(), TextColumn("{task.fields[detail]}"))
+    with Progress(*columns, console=console, transient=True, disable=not (shown and console.is_terminal)) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def advance(step: Step) -> None:
+            if step.activity not in tasks:
+                tasks[step.activity] = bars.add_task(step.activity, total=step.total, detail="")
+            written = f"{bytes_text(step.done)} of {bytes_text(step.total)}"
+            detail = step.detail if step.activity == "optimise" else written
+            bars.update(tasks[step.activity], completed=step.done, total=step.total, detail=detail)
+
+        yield advance
+
+
+def _print_report(console: Console, pretrained: Pretrained, out: Path, report: Report) -> None:
+    what = f"{pretrained.folder} ({pretrained.family.model_type}, {pretrained.task})"
+    console.print(Text(f"Exported {what} to {out} for {report.target}."), soft_wrap=True)
+    console.print(f"{report.nodes_before} nodes became {report.nodes_after}.\n")
+    if report.fused:
+        fused = sorted(report.fused.items(), key=lambda item: (-item[1], item[0]))
+        console.print(table("Fused", ["Operator", "Count"], [[key, str(count)] for key, count in fused]))
+    if report.near_misses:
+        console.print(Text(f"Not fused ({len(report.near_misses)})", style="bold"))
+        for miss in report.near_misses:
+            console.print(Text(f"- {miss}"), soft_wrap=True)
+        console.print()
+
+
+def _example(pretrained: Pretrained) -> str:
+    """Options of `tfgraph run` that fit the task."""
+    match pretrained.task:
+        case "masked-lm":
+            return '--text "The capital of France is [MASK]."'
+        case "question-answering":
+            return '--pair "Who wrote it?" "It was written by Ada."'
+        case "next-sentence":
+            return '--pair "It was raining." "So we stayed inside."'
+    return '--text "Hello, world."'
