@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tfgraph.errors import GraphError
-from tfgraph.ir.build import add_array, add_node
+from tfgraph.ir.build import add_array, add_node, refresh_types
 from tfgraph.ir.constant import ArrayConstant, Constant
 from tfgraph.ir.graph import Attribute, Graph, Node, Value
 
@@ -131,6 +131,7 @@ class _Run:
         self.waiting: deque[Node] = deque()
         self.queued: set[Node] = set()
         self.rewriter = Rewriter(graph)
+        self.stale = False  # a value was replaced by one whose size is spelt otherwise
 
     def run(self, nodes: Iterable[Node]) -> Counter[str]:
         for node in nodes:
@@ -145,6 +146,8 @@ class _Run:
             self.queued.discard(node)
             if node.alive:
                 self.visit(node)
+        if self.stale:
+            refresh_types(self.graph)
         return self.counts
 
     def enqueue(self, node: Node) -> None:
@@ -177,6 +180,7 @@ class _Run:
                 self.enqueue(user)
             if new.producer is not None:
                 self.enqueue(new.producer)
+            self.stale = self.stale or old.type != new.type
             self.graph.replace_all_uses(old, new)
         for added in self.rewriter.added:
             self.enqueue(added)

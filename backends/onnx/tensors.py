@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import onnx
 
 _EAGER_BYTES: Final = 4096  # external tensors up to this size are read at once: shape inference looks at small ones
+_MOST_ELEMENTS: Final = 2**48
 _DENSE_LIMIT: Final = 2**31  # bytes of a sparse tensor made dense
 
 
@@ -88,6 +89,8 @@ def read_tensor(proto: onnx.TensorProto, data: DataFolder) -> Constant:
     shape = tuple(proto.dims)
     if any(dim < 0 for dim in shape):
         raise OnnxError(f"{what} has the shape {list(shape)}: expected sizes of 0 or more")
+    if math.prod(max(dim, 1) for dim in shape) > _MOST_ELEMENTS:
+        raise OnnxError(f"{what} has the shape {list(shape)}, too large for any tensor: the model is damaged")
     if proto.data_location == proto.EXTERNAL:
         return _read_external(proto, dtype, shape, data)
     if proto.HasField("raw_data"):
@@ -135,9 +138,12 @@ def _from_fields(proto: onnx.TensorProto, dtype: DType, shape: tuple[int, ...], 
             return _unpack_nibbles(wide.astype(np.uint8), dtype, size).reshape(shape)
         if dtype.is_float:  # the bits of narrow floats are kept as integers
             return wide.astype(f"<u{dtype.bits // 8}").view(dtype.numpy()).reshape(shape)
-        return wide.astype(dtype.numpy()).reshape(shape)
+        narrow = wide.astype(dtype.numpy())
+        if not np.array_equal(narrow, wide):
+            raise OnnxError(f"{what} has elements that are no {dtype}")
+        return narrow.reshape(shape)
     except (ValueError, OverflowError, TypeError) as error:
-        raise OnnxError(f"{what} of {dtype} has elements that are none: {error}") from None
+        raise OnnxError(f"{what} has elements that are no {dtype}: {error}") from None
 
 
 _FIELDS: Final = {

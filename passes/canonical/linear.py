@@ -5,7 +5,7 @@ from __future__ import annotations
 from tfgraph.ir.dims import product
 from tfgraph.ir.graph import Node, Value
 from tfgraph.ir.optable import attribute
-from tfgraph.passes.canonical.views import static_target
+from tfgraph.passes.canonical.views import matrix_transpose, static_target
 from tfgraph.passes.rewrite import Rewriter, RuleSet
 
 LINEAR = RuleSet()
@@ -68,3 +68,35 @@ def unflatten_bias(node: Node, rewriter: Rewriter) -> Value | None:
         return None
     total = rewriter.emit("Add", [x, bias])
     return rewriter.emit("Reshape", [total, flat.producer.required(1)])
+
+
+@LINEAR.rule("Reshape")
+def unflatten_product(node: Node, rewriter: Rewriter) -> Value | None:
+    """A matrix product between a reshape that flattens the batch axes and one that restores them works on them as they were."""
+    product_node, shape = node.required(0).producer, node.output.type.known_shape
+    if product_node is None or product_node.key != "MatMul" or shape is None or len(shape) < 4:
+        return None
+    if product_node.output.rank != 3 or product_node.output.num_uses != 1:
+        return None
+    left, right = _restored(product_node.required(0), rewriter), _restored(product_node.required(1), rewriter)
+    if left is None or right is None or left.shape[:-2] != right.shape[:-2]:
+        return None
+    if (*left.shape[:-2], *product_node.output.shape[1:]) != shape:
+        return None
+    return rewriter.emit("MatMul", [left, right])
+
+
+def _restored(value: Value, rewriter: Rewriter) -> Value | None:
+    """`value`, of rank 3, with the batch axes that a reshape had folded into its first; None where none had."""
+    node = value.producer
+    if node is None:
+        return None
+    x = node.required(0)
+    if node.key == "Reshape":
+        whole = x.type.known_shape is not None and x.rank > 3 and x.shape[-2:] == value.shape[-2:]
+        return x if whole else None
+    if node.key == "Transpose" and node.attributes.get("perm") == (0, 2, 1):
+        inner = _restored(x, rewriter)
+        swap = None if inner is None else matrix_transpose(inner.rank)
+        return None if inner is None else rewriter.emit("Transpose", [inner], {"perm": swap or ()})
+    return None

@@ -1,16 +1,17 @@
 """Masks in front of a softmax: however many are added or chosen, they end up as one operand.
 
-    (scores + bias) + mask              ->  scores + (bias + mask)
-    Where(keep, scores, lowest) + mask  ->  scores + Where(keep, mask, lowest)
+    (scores + bias) + mask                ->  scores + (bias + mask)
+    Where(keep, scores, lowest) + mask    ->  scores + Where(keep, mask, lowest)
+    scores * keep - (1 - keep) * 10000    ->  Where(keep, scores, -10000)
 
 The second is exact for every query that may attend to something: what is masked has weight 0 in both.
 """
 
 from __future__ import annotations
 
-from tfgraph.ir.dims import broadcast_equal
+from tfgraph.ir.dtypes import DType
 from tfgraph.ir.graph import Node, Value
-from tfgraph.passes.rewrite import Rewriter, RuleSet, scalar_of
+from tfgraph.passes.rewrite import Rewriter, RuleSet, is_filled_with, scalar_of
 
 MASKS = RuleSet()
 
@@ -30,15 +31,9 @@ def gather_masks(node: Node, rewriter: Rewriter) -> Value | None:
         return None
     for inner, mask in ((outer.required(0), outer.required(1)), (outer.required(1), outer.required(0))):
         gathered = _gathered(inner, mask, rewriter)
-        if gathered is not None and _same_shape(gathered, total):
+        if gathered is not None:
             return rewriter.emit("Softmax", [gathered], node.attributes)
     return None
-
-
-def _same_shape(left: Value, right: Value) -> bool:
-    return left.rank == right.rank and all(
-        a == b or broadcast_equal(a, b) is not None for a, b in zip(left.shape, right.shape, strict=True)
-    )
 
 
 def _gathered(inner: Value, mask: Value, rewriter: Rewriter) -> Value | None:
@@ -75,3 +70,32 @@ def drop_shift(node: Node, rewriter: Rewriter) -> Value | None:
     scores = shift.required(0)
     same = scores.type.known_shape is not None and scores.type.known_shape == total.type.known_shape
     return rewriter.emit("Softmax", [scores], node.attributes) if same else None
+
+
+@MASKS.rule("Sub")
+def mask_by_choice(node: Node, rewriter: Rewriter) -> Value | None:
+    """`x * m - (1 - m) * c`, with m 0 or 1, is `Where(m, x, -c)`."""
+    kept, dropped = node.required(0).producer, node.required(1).producer
+    if kept is None or dropped is None or kept.key != "Mul" or dropped.key != "Mul":
+        return None
+    inverse, factor = dropped.required(0).producer, scalar_of(dropped.input(1))
+    if inverse is None or inverse.key != "Sub" or factor is None or not is_filled_with(inverse.input(0), 1.0):
+        return None
+    for x, m in ((kept.required(0), kept.required(1)), (kept.required(1), kept.required(0))):
+        test = _boolean(m, rewriter) if m is inverse.required(1) else None
+        if test is not None:
+            return rewriter.emit("Where", [test, x, rewriter.scalar(-factor, x)])
+    return None
+
+
+def _boolean(value: Value, rewriter: Rewriter) -> Value | None:
+    """The boolean tensor of which `value` is the 0 and 1, or None where it is none."""
+    node = value.producer
+    if node is None:
+        return None
+    if node.key == "Cast":
+        return node.required(0) if node.required(0).dtype is DType.BOOL else None
+    if node.key == "Reshape":
+        inner = _boolean(node.required(0), rewriter)
+        return None if inner is None else rewriter.emit("Reshape", [inner, node.required(1)], node.attributes)
+    return None

@@ -33,9 +33,9 @@ def rotate_by_halves(node: Node, rewriter: Rewriter) -> Value | None:
             continue
         x, cos, sin = parts
         half = exact_div(x.shape[-1], 2)
-        if half is None or not isinstance(half, int) or cos.rank != 4 or sin.rank != 4:
+        if half is None or not isinstance(half, int):
             continue
-        if not (_is_doubled(cos) and _is_doubled(sin)):
+        if not all(_is_for_all_heads(angles, x) and _is_doubled(angles) for angles in (cos, sin)):
             continue
         c, s = (_batched(_halve(value, rewriter), x, rewriter) for value in (cos, sin))
         first = _slice(rewriter, x, 0, half)
@@ -105,6 +105,12 @@ def _part_of(value: Value) -> tuple[Value | None, int]:
 def _slice(rewriter: Rewriter, x: Value, start: int, stop: int) -> Value:
     bounds = [rewriter.ints([number]) for number in (start, stop, x.rank - 1, 1)]
     return rewriter.emit("Slice", [x, *bounds])
+
+
+def _is_for_all_heads(angles: Value, x: Value) -> bool:
+    """Whether the shape is [1 or B, 1, S, D], for x of [B, H, S, D]."""
+    shape = angles.type.known_shape
+    return shape is not None and len(shape) == 4 and shape[0] in (1, x.shape[0]) and shape[1] == 1
 
 
 def _is_doubled(value: Value) -> bool:

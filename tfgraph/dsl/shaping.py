@@ -16,7 +16,6 @@ from tfgraph.ir.dim_text import format_shape
 from tfgraph.ir.dims import Dim, Expr, Shape, Symbol, exact_div, product, symbol
 from tfgraph.ir.dtypes import DType
 from tfgraph.ir.graph import Value
-from tfgraph.ir.ops.rules import broadcast_shapes
 from tfgraph.ir.types import TensorType
 
 _END = 2**63 - 1
@@ -62,6 +61,8 @@ def expand_target(x: Tensor, shape: Sequence[Dim]) -> Tensor:
     Raises:
         ShapeError: `x` does not broadcast to `shape`.
     """
+    from tfgraph.ir.ops.rules import broadcast_shapes  # loads the operator table
+
     try:
         broadcast_shapes(x.shape, shape, key="expand")
     except ShapeError as error:

@@ -11,7 +11,7 @@ from tfgraph.errors import DTypeError
 from tfgraph.ir.constant import ArrayConstant
 from tfgraph.ir.graph import Attribute, Graph, Node, Source, Value
 from tfgraph.ir.infer import infer_types
-from tfgraph.ir.optable import REQUIRED, OpSpec, get_spec
+from tfgraph.ir.optable import REQUIRED, OpSpec, find_spec, get_spec
 
 
 def add_node(
@@ -52,6 +52,18 @@ def add_node(
         scope=scope,
         source=source,
     )
+
+
+def refresh_types(graph: Graph) -> None:
+    """Infer the types of all results anew, in order; those of operators that the table lacks stay as they are."""
+    for node in graph:
+        spec = find_spec(node.key)
+        if spec is None:
+            continue
+        operands = [None if value is None else value.type for value in node.inputs]
+        types = infer_types(spec, operands, node.attributes, len(node.outputs), node.outputs[0].name)
+        for value, type_ in zip(node.outputs, types, strict=False):
+            value.type = type_
 
 
 def check_attributes(spec: OpSpec, given: Mapping[str, Attribute]) -> dict[str, Attribute]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tfgraph import nn
+from tfgraph.dsl import layers
 from tfgraph.dsl.trace import spec, trace
 from tfgraph.errors import ConfigError, DTypeError, ShapeError
 
@@ -175,3 +176,8 @@ def test_an_unknown_activation(activation: Any, message: str) -> None:
 def test_sizes_that_cannot_be(sizes: tuple[Any, Any]) -> None:
     with pytest.raises(ConfigError, match=r"(hidden|intermediate)_size is .*: expected a whole number of at least 1"):
         nn.MLP(*sizes)
+
+
+def test_nn_has_every_layer_and_what_modules_are_made_of() -> None:
+    assert {*layers.__all__, "Module", "ModuleList", "Parameter", "Buffer", "Tensor"} == set(nn.__all__)
+    assert all(getattr(nn, name) is getattr(layers, name) for name in layers.__all__)
