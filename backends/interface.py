@@ -100,11 +100,15 @@ def _dtype_of(spec: TensorSpec, array: Array) -> DType:
 
 
 def _refuse_dtype(spec: TensorSpec, found: DType) -> Array:
-    numpy_name = "np.str_" if spec.dtype is DType.STRING else f'"{spec.dtype}"'
-    advice = f"convert it: {spec.name}.astype({numpy_name})"
-    if spec.dtype.value not in np.sctypeDict and spec.dtype is not DType.STRING:
-        advice = f"convert it: {spec.name}.astype(ml_dtypes.{spec.dtype})"
+    wanted = f'"{spec.dtype}"' if is_numpy_s_own(spec.dtype) else f"ml_dtypes.{spec.dtype}"
+    wanted = "object" if spec.dtype is DType.STRING else wanted
+    advice = f"convert it: {spec.name}.astype({wanted})"
     raise InputError(f"input '{spec.name}' is {found}, and {spec.dtype} is expected: {advice}")
+
+
+def is_numpy_s_own(dtype: DType) -> bool:
+    """Whether numpy has the element type by itself, and not from `ml_dtypes`."""
+    return dtype.numpy().isbuiltin == 1
 
 
 def _convert(spec: TensorSpec, array: Array, found: DType) -> Array:
@@ -205,7 +209,7 @@ def example_inputs(specs: Mapping[str, TensorSpec], sizes: Mapping[str, int]) ->
     Raises:
         InputError: a symbol that no input has, or a size below 0.
     """
-    known = {name for spec in specs.values() for dim in spec.shape or () for name in symbols_of(dim or 0)}
+    known = {name for spec in specs.values() for dim in spec.shape or () if dim is not None for name in symbols_of(dim)}
     for name, size in sizes.items():
         if name not in known or size < 0:
             names = ", ".join(sorted(known)) or "none, all are fixed"

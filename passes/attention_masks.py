@@ -15,6 +15,7 @@ from tfgraph.ir.build import add_array
 from tfgraph.ir.dims import Dim, broadcast_equal
 from tfgraph.ir.dtypes import DType
 from tfgraph.ir.graph import Graph, Node, Value
+from tfgraph.passes.canonical.sizes import axis_of_input
 from tfgraph.passes.canonical.views import VIEWS
 from tfgraph.passes.report import PassResult
 from tfgraph.passes.rewrite import Rewriter, RuleSet
@@ -86,11 +87,8 @@ def _size(rewriter: Rewriter, value: Value, axis: int) -> Value:
     dim = value.shape[axis]
     if isinstance(dim, int):
         return rewriter.ints([dim])
-    for given in rewriter.graph.inputs.values():
-        if given.type.known_shape is not None and dim in given.shape:
-            value, axis = given, given.shape.index(dim)
-            break
-    return rewriter.emit("Shape", [value], {"start": axis, "end": axis + 1})
+    source, at = axis_of_input(rewriter.graph, dim) or (value, axis)
+    return rewriter.emit("Shape", [source], {"start": at, "end": at + 1})
 
 
 def _bias(node: Node, rewriter: Rewriter, test: Value, *, masked_where: bool) -> Value:

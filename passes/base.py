@@ -24,9 +24,17 @@ class Pass(Protocol):
     established before, and what holds afterwards.
     """
 
-    name: str
-    requires: frozenset[str]
-    ensures: frozenset[str]
+    @property
+    def name(self) -> str:
+        """What reports and dumps call the pass."""
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """Properties that must hold before."""
+
+    @property
+    def ensures(self) -> frozenset[str]:
+        """Properties that hold afterwards."""
 
     def run(self, graph: Graph, target: Capabilities) -> PassResult:
         """Rewrite `graph` for `target`, and say what changed."""

@@ -39,7 +39,7 @@ def merge_equal_constants(graph: Graph) -> int:
 
 
 def merge_equal_nodes(graph: Graph) -> int:
-    """Common-subexpression elimination: of equal applications to equal operands, keep the first; return how many went."""
+    """Common-subexpression elimination: of equal applications to equal operands, keep the first; count the others."""
     merged = 0
     known: dict[Any, Node] = {}
     for node in graph:

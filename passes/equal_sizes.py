@@ -1,7 +1,7 @@
 """Sizes that a graph's own products prove equal.
 
-Exporters give each input symbols of its own: the past keys have length `p`, the past values length `q`. A matrix product
-sums over an axis that both operands must have in one size, and so tells that `p` is `q`.
+Exporters give each input symbols of its own: the past keys have length `p`, the past values length `q`. A matrix
+product sums over an axis that both operands must have in one size, and so tells that `p` is `q`.
 """
 
 from __future__ import annotations

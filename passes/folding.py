@@ -10,7 +10,7 @@ from collections import Counter
 
 import numpy as np
 
-from tfgraph.ir.constant import ArrayConstant, Constant, Derived
+from tfgraph.ir.constant import Array, ArrayConstant, Constant, Derived
 from tfgraph.ir.graph import Graph, Node, Value
 from tfgraph.ir.interpret import evaluate_node
 from tfgraph.ir.optable import find_spec
@@ -89,10 +89,9 @@ def _fold_lazily(node: Node, operands: list[Constant], size: int, total: int) ->
         return None
     given = [value is not None for value in node.inputs]
 
-    def compute(*arrays: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    def compute(*arrays: Array) -> Array:
         remaining = iter(arrays)
-        result: np.ndarray = evaluate_node(node, [next(remaining) if has else None for has in given])[0]  # type: ignore[type-arg]
-        return result
+        return evaluate_node(node, [next(remaining) if has else None for has in given])[0]
 
     key = (node.key, tuple(sorted(node.attributes.items())), tuple(given))
     return [Derived(compute, operands, key, node.output.dtype, _fixed_shape(node.output))]

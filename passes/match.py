@@ -1,8 +1,9 @@
 """Matching: does this place in a graph compute what this pattern computes?
 
-Matching starts at the pattern's first result and walks both graphs upwards together. Values are bound to values, symbols
-to sizes, placeholders to numbers. Operands of commutative operators are tried in both orders. What does not influence
-the result is not looked at: the operand of a `Reshape` or `Expand` says nothing that the result's type does not.
+Matching starts at the pattern's first result and walks both graphs upwards together. Values are bound to values,
+symbols to sizes, placeholders to numbers. Operands of commutative operators are tried in both orders. What does not
+influence the result is not looked at: the operand of a `Reshape` or `Expand` says nothing that the result's type does
+not.
 """
 
 from __future__ import annotations
@@ -86,7 +87,8 @@ class Matcher:
             return None
         for result in self.pattern.outputs[1:]:
             if result not in bindings.values:
-                return self._fail(bindings, "one of the results has no counterpart")
+                self._fail(bindings, "one of the results has no counterpart")
+                return None
         return self._check_inside(bindings)
 
     # -- walking -------------------------------------------------------------------------------------------------------
@@ -97,7 +99,8 @@ class Matcher:
             bound = bindings.values.get(pattern_value)
             if bound is not None:
                 if bound is not value:
-                    return self._fail(bindings, f"%{value.name} should be the same value as %{bound.name}")
+                    self._fail(bindings, f"%{value.name} should be the same value as %{bound.name}")
+                    return None
                 continue
             if not self._unify_types(pattern_value, value, bindings):
                 return None
@@ -106,7 +109,8 @@ class Matcher:
                 continue
             if pattern_value in self._numbers:
                 if scalar_of(value) is None:
-                    return self._fail(bindings, f"%{value.name} should be a constant of one element")
+                    self._fail(bindings, f"%{value.name} should be a constant of one element")
+                    return None
                 continue
             if pattern_value.content is not None:
                 if not self._unify_content(pattern_value, value, bindings):
@@ -114,7 +118,8 @@ class Matcher:
                 continue
             if pattern_value.constant is not None:
                 if not _same_constant(pattern_value, value):
-                    return self._fail(bindings, f"%{value.name} should be the constant {_show(pattern_value)}")
+                    self._fail(bindings, f"%{value.name} should be the constant {_show(pattern_value)}")
+                    return None
                 continue
             ways = self._operand_ways(pattern_value, value, bindings)
             if ways is None:
@@ -127,7 +132,8 @@ class Matcher:
         _settle(bindings)
         for pattern_dim, dim in bindings.postponed:
             if substitute(pattern_dim, bindings.sizes) != dim:
-                return self._fail(bindings, f"a size is {dim} where {pattern_dim} is expected")
+                self._fail(bindings, f"a size is {dim} where {pattern_dim} is expected")
+                return None
         return bindings
 
     def _operand_ways(
@@ -249,10 +255,12 @@ class Matcher:
                 if value in free:
                     continue
                 if value.is_output:
-                    return self._fail(bindings, f"%{value.name}, inside it, is an output of the graph")
+                    self._fail(bindings, f"%{value.name}, inside it, is an output of the graph")
+                    return None
                 for user in value.users:
                     if user not in covered:
-                        return self._fail(bindings, f"%{value.name}, inside it, is also read by {user.describe()}")
+                        self._fail(bindings, f"%{value.name}, inside it, is also read by {user.describe()}")
+                        return None
         return bindings
 
     def _fail(self, bindings: Bindings, reason: str | Callable[[], str], node: Node | None = None) -> None:
@@ -363,4 +371,4 @@ def _show(value: Value) -> str:
 
 
 def _settings(node: Node) -> str:
-    return ", ".join(f"{name}={value}" for name, value in node.attributes.items()) or "defaults"
+    return ", ".join(f"{name}={value!r}" for name, value in node.attributes.items()) or "defaults"

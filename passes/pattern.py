@@ -1,8 +1,9 @@
 """Patterns: definitions traced with placeholders and canonicalised, ready to be looked for.
 
-A `Variant` says how a definition is called to make one pattern: the types of its inputs, with symbols for sizes that may
-be anything, and its attributes, which may be `ANY` (a number in the graph, found by matching) or a symbol (a size in the
-graph, such as the number of heads). The same canonicalisation runs on patterns and on graphs, so one form is enough.
+A `Variant` says how a definition is called to make one pattern: the types of its inputs, with symbols for sizes that
+may be anything, and its attributes, which may be `ANY` (a number in the graph, found by matching) or a symbol (a size
+in the graph, such as the number of heads). The same canonicalisation runs on patterns and on graphs, so one form is
+enough.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from tfgraph.passes.cleanup import remove_dead_nodes
 from tfgraph.passes.rewrite import RuleSet
 
 ANY: Final = object()
-"""An attribute that is open: it matches any constant of one element, or any value of that attribute of a nested operator."""
+"""An open attribute: it matches any constant of one element, or any value of that attribute of a nested operator."""
 
 LEADING: Final = "..."
 """A first dimension of this name stands for any number of leading axes."""
@@ -38,8 +39,8 @@ class Variant:
         attributes: attributes given: a value, `ANY`, or a symbol.
         results: which of the definition's results the pattern computes; the first one is where matching starts.
         broadcast: inputs of any shape that broadcasts as the declared one does.
-        shared: inputs, such as a mask, that several matches have in common: what is computed from them alone may be read
-            outside a match too.
+        shared: inputs, such as a mask, that several matches have in common: what is computed from them alone may be
+            read outside a match too.
     """
 
     inputs: Mapping[str, TensorSpec]

@@ -78,7 +78,7 @@ class Report:
 
     @property
     def written_out(self) -> Counter[str]:
-        """Operators that were found, or given, and written out by their definitions, because the target is better off."""
+        """Operators that were found, or given, and written out by their definitions for the target's sake."""
         out: Counter[str] = Counter()
         for stage in self.stages:
             for rule, count in stage.result.changes.items():

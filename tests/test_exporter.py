@@ -16,7 +16,7 @@ import pytest
 import tfgraph as tg
 from tests.tiny_checkpoint import write_checkpoint
 from tfgraph import exporter, nn
-from tfgraph.errors import ExportError, TargetError, TFGraphError, TraceError, VerificationError
+from tfgraph.errors import CheckpointError, ExportError, TargetError, TFGraphError, TraceError, VerificationError
 from tfgraph.exporter import Progress
 from tfgraph.staging import STAGING_FOLDER
 
@@ -128,7 +128,7 @@ def test_verify_accepts_a_right_export_and_refuses_a_wrong_one(pretrained, tmp_p
     assert contents(tmp_path / "out") == before
 
 
-# -- an older export -----------------------------------------------------------------------------------------------------
+# -- an older export -------------------------------------------------------------------------------------------------
 
 
 def test_an_older_export_is_replaced_and_its_leftovers_go(pretrained, tmp_path):
@@ -249,7 +249,7 @@ def test_a_killed_export_leaves_the_old_one_whole(repository, pretrained, tmp_pa
             assert process.poll() is None and time.monotonic() < deadline, "the export ended, or never got there"
             time.sleep(0.02)
         assert (out / STAGING_FOLDER).is_dir()
-        with pytest.raises(ExportError, match="another export is writing into .*: wait until it has finished"):
+        with pytest.raises(ExportError, match=r"another export is writing into .*: wait until it has finished"):
             tg.export(pretrained, out)
     finally:
         process.send_signal(signal.SIGKILL)
@@ -260,7 +260,7 @@ def test_a_killed_export_leaves_the_old_one_whole(repository, pretrained, tmp_pa
     assert sorted(contents(out)) == sorted(before)
 
 
-# -- what is refused -----------------------------------------------------------------------------------------------------
+# -- what is refused -------------------------------------------------------------------------------------------------
 
 
 def message_of(error: type[TFGraphError], *args: object, **kwargs: object) -> str:
@@ -320,6 +320,24 @@ def test_an_unknown_target_is_refused_before_anything_is_made(pretrained, tmp_pa
 
 
 def test_weights_without_values(tmp_path):
-    message = message_of(ExportError, nn.Linear(3, 2), tmp_path / "out", inputs={"x": tg.spec("float32", ["n", 3])})
-    assert "2 of 2 weights have no values" in message
+    with pytest.raises(CheckpointError) as caught:
+        tg.export(nn.Linear(3, 2), tmp_path / "out", inputs={"x": tg.spec("float32", ["n", 3])})
+    assert f"cannot write {tmp_path}/out/model.onnx: 2 of 2 weights have no values" in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_names_the_file(pretrained, tmp_path, monkeypatch):
+    def fill(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tfgraph.backends.onnx.write._write", fill)
+    message = message_of(ExportError, pretrained, tmp_path / "out")
+    assert message == f"cannot write {tmp_path}/out/model.onnx: No space left on device"
+
+
+def test_a_damaged_tokenizer(tmp_path):
+    folder = write_checkpoint(tmp_path / "checkpoint")
+    (folder / "tokenizer.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json is not a tokenizer"):
+        tg.export(tg.load(folder), tmp_path / "out")
     assert not (tmp_path / "out").exists()

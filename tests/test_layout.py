@@ -19,6 +19,7 @@ MAX_LINES = 400
 # Package -> what its modules may import of tfgraph, besides their own package. A module of tfgraph that is in none of
 # these (compile, cli and the like) sees everything, and is seen by none of these.
 BASE = ["tfgraph.errors", "tfgraph.version"]
+PATTERN_MAKING = ["tfgraph.dsl.functions", "tfgraph.dsl.tensor", "tfgraph.dsl.trace"]
 MAY_IMPORT: dict[str, list[str]] = {
     "tfgraph.errors": [],
     "tfgraph.version": [],
@@ -27,7 +28,7 @@ MAY_IMPORT: dict[str, list[str]] = {
     "tfgraph.models": [*BASE, "tfgraph.ir", "tfgraph.dsl"],
     "tfgraph.checkpoints": [*BASE, "tfgraph.ir"],
     "tfgraph.capabilities": [*BASE, "tfgraph.ir"],
-    "tfgraph.passes": [*BASE, "tfgraph.ir", "tfgraph.dsl.functions", "tfgraph.capabilities"],
+    "tfgraph.passes": [*BASE, "tfgraph.ir", *PATTERN_MAKING, "tfgraph.capabilities"],
     "tfgraph.backends": [*BASE, "tfgraph.ir", "tfgraph.capabilities"],
 }
 COMMAND_LINE = "tfgraph.cli"

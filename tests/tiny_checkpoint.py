@@ -1,4 +1,4 @@
-"""Small BERT checkpoints with random weights and a tokenizer, written without torch: what the user's side is tested on."""
+"""Small BERT checkpoints with random weights and a tokenizer, written without torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from tfgraph.models.family import SENTENCE_EMBEDDING
 from tfgraph.models.names import checkpoint_name
 from tfgraph.models.registry import find_family
 
-WORDS = "the a cat dog sat on mat red blue who where is was it runs to sleeps rains inside".split()
+WORDS = [
+    *("the", "a", "cat", "dog", "sat", "on", "mat", "red", "blue", "who"),
+    *("where", "is", "was", "it", "runs", "to", "sleeps", "rains", "inside"),
+]
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, ".", "?", ",", "##s", "##ly"]
 CONFIG: dict[str, Any] = {
     "model_type": "bert",

@@ -20,6 +20,8 @@ from tfgraph.version import __version__
 if TYPE_CHECKING:
     from tfgraph import models as models
     from tfgraph import nn as nn
+    from tfgraph.artefact import Artefact as Artefact
+    from tfgraph.artefact import open as open
     from tfgraph.compiler import CompiledModel as CompiledModel
     from tfgraph.compiler import compile as compile
     from tfgraph.dsl import functional as functional
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
     from tfgraph.dsl.trace import spec as spec
     from tfgraph.dsl.trace import trace as trace
     from tfgraph.exporter import export as export
-    from tfgraph.artefact import Artefact as Artefact
-    from tfgraph.artefact import open as open
     from tfgraph.ir.graph import Graph as Graph
     from tfgraph.ir.parse import parse_graph as parse_graph
     from tfgraph.optimizer import optimize_onnx as optimize_onnx
@@ -54,7 +54,7 @@ _HOMES = {
     "trace": "tfgraph.dsl.trace",
 }
 
-__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604  (names, all of them)
+__all__ = [*_HOMES, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,7 @@ are loaded when they are first needed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -176,7 +177,7 @@ def open(folder: str | Path, *, provider: str = "cpu", num_threads: int | None =
         ConfigError: it is no such folder, its manifest is damaged, or a file of the model is missing or incomplete.
     """
     folder = Path(folder)
-    if not (folder / MANIFEST_FILE).is_file():
+    if not os.path.isfile(folder / MANIFEST_FILE):
         recover(folder, MANIFEST_FILE)
     manifest = read_manifest(folder)
     for name, size in manifest.files.items():
@@ -186,7 +187,7 @@ def open(folder: str | Path, *, provider: str = "cpu", num_threads: int | None =
 
 
 def _check_size(path: Path, size: int) -> None:
-    found = path.stat().st_size if path.is_file() else None
+    found = path.stat().st_size if os.path.isfile(path) else None
     if found != size:
         state = "is missing" if found is None else f"has {found} bytes where {MANIFEST_FILE} says {size}"
         raise ConfigError(f"{path} {state}: the export is damaged. Copy it again, or export the model again")

@@ -58,9 +58,9 @@ class Capabilities:
         opset: the ONNX opset stamped on files for it.
         ir_version: the ONNX IR version stamped on files for it.
         domains: versions of other operator domains that it knows.
-        operators: operator key (`LayerNormalization`, `com.microsoft::BiasGelu`) to how it is run. A primitive operator of
-            the ONNX domain that is not listed is run if the opset has it; a composite or foreign one that is not listed
-            is replaced by its definition.
+        operators: operator key (`LayerNormalization`, `com.microsoft::BiasGelu`) to how it is run. A primitive
+            operator of the ONNX domain that is not listed is run if the opset has it; a composite or foreign one that
+            is not listed is replaced by its definition.
         attention: the form of attention that passes should make.
     """
 

@@ -137,7 +137,7 @@ def _traced(model: Any, inputs: Mapping[str, TensorSpec] | None) -> Graph:
                 f"cannot compile {type(model).__name__} without knowing its inputs: pass "
                 'inputs={"x": tfgraph.spec("float32", ["batch", "seq", 64])}, or a graph from tfgraph.trace'
             )
-        return trace(model, **inputs)
+        return trace(model, name=None, **inputs)
     traced: Graph = model.trace()
     return traced
 

@@ -6,8 +6,10 @@ the manifest says in `manifest.py`.
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tfgraph.checkpoints import read_config
 from tfgraph.checkpoints.folder import CONFIG_FILE
 from tfgraph.compiler import CompiledModel, compile
-from tfgraph.errors import ConfigError, ExportError, VerificationError
+from tfgraph.errors import CheckpointError, ConfigError, ExportError, VerificationError
 from tfgraph.ir.graph import Graph
 from tfgraph.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, interface_of, read_manifest
 from tfgraph.pretrained import Pretrained
@@ -90,7 +92,8 @@ def export(
 
     with replacing(folder, MANIFEST_FILE) as staging:
         compiled = compile(model, target=target, inputs=inputs, fuse=fuse, verify=verify, on_progress=optimising)
-        compiled.save(staging.folder / MODEL_FILE, on_progress=writing)
+        with _naming_final_place(staging):
+            compiled.save(staging.folder / MODEL_FILE, on_progress=writing)
         if verify:
             _check_file(compiled, staging.folder / MODEL_FILE)
         model_facts = _copy_checkpoint_files(model, staging) if isinstance(model, Pretrained) else {}
@@ -111,10 +114,19 @@ def export(
 
 
 def _refuse_own_folder(model: object, out: Path) -> None:
-    if isinstance(model, Pretrained) and out.exists() and out.resolve() == model.folder.resolve():
+    if isinstance(model, Pretrained) and os.path.exists(out) and out.samefile(model.folder):
         raise ExportError(
             f"cannot export into {out}: it is the folder of the checkpoint. Choose another, such as {out / 'onnx'}"
         )
+
+
+@contextmanager
+def _naming_final_place(staging: Staging) -> Iterator[None]:
+    """Let errors name the place that a file is on its way to, not the one where it is made."""
+    try:
+        yield
+    except (ExportError, CheckpointError) as error:
+        raise type(error)(str(error).replace(str(staging.folder), str(staging.target))) from None
 
 
 def _copy_checkpoint_files(model: Pretrained, staging: Staging) -> dict[str, Any]:

@@ -7,6 +7,7 @@ The same export gives the same manifest, byte for byte: it has no times and no p
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,8 +102,9 @@ def read_manifest(folder: Path) -> Manifest:
         ConfigError: the folder is not there or is no export, or the manifest is damaged or newer than this tfgraph.
     """
     path = folder / MANIFEST_FILE
-    if not path.is_file():
-        found = f"has no {MANIFEST_FILE}" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
+    if not os.path.isfile(path):  # pathlib's raises for a name that is too long, or a folder that may not be searched
+        found = "is a file" if os.path.isfile(folder) else "does not exist"
+        found = f"has no {MANIFEST_FILE}" if os.path.isdir(folder) else found
         raise ConfigError(
             f"{folder} {found}: expected a folder that tfgraph exported a model into. Make one with "
             "`tfgraph export CHECKPOINT OUT`"

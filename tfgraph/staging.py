@@ -103,7 +103,7 @@ def recover(target: Path, last: str) -> None:
     Raises:
         ExportError: another process is replacing the files right now, or the folder cannot be written.
     """
-    if (target / STAGING_FOLDER / _OLD / last).is_file():
+    if os.path.isfile(target / STAGING_FOLDER / _OLD / last):
         with refusals_of(target), _locked(target):
             _put_back(target, last)
             _clear(target)

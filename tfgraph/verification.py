@@ -128,9 +128,7 @@ def compare(
     return Comparison(list(worst.values()), chosen)
 
 
-def _run(
-    path: str | Path, session: Session, inputs: Mapping[str, Array], sizes: Mapping[str, int]
-) -> dict[str, Array]:
+def _run(path: str | Path, session: Session, inputs: Mapping[str, Array], sizes: Mapping[str, int]) -> dict[str, Array]:
     try:
         return session.run(inputs)
     except (InputError, TargetError) as error:

@@ -51,7 +51,7 @@ def save_model(
     """
     target = Path(path)
     total = _check_weights(model, f"write {target}")
-    external = total > _EMBEDDED_LIMIT if external_data is None else external_data
+    external = total > _EMBEDDED_LIMIT if external_data is None else external_data and _has_large(model)
     if not external and total > _PROTOBUF_LIMIT:
         raise ExportError(
             f"cannot write {target}: an ONNX file holds at most 2 GB, and the weights are {total} bytes: "
@@ -109,6 +109,12 @@ def _check_weights(model: onnx_ir.Model, what: str) -> int:
             "load a checkpoint, or call `init_weights()`, first"
         )
     return sum(tensor.nbytes for _, tensor in tensors)
+
+
+def _has_large(model: onnx_ir.Model) -> bool:
+    """Whether there is a weight that goes to external data at all."""
+    tensors = [value.const_value for graph in model.graphs() for value in graph.initializers.values()]
+    return any(tensor is not None and tensor.nbytes > _INLINE_BYTES for tensor in tensors)
 
 
 def _write(model: onnx_ir.Model, path: Path, external: bool, total: int, on_progress: Progress | None) -> None:

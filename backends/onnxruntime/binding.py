@@ -93,6 +93,9 @@ class Binding:
             TargetError: ONNX Runtime failed while it ran.
         """
         with runtime_errors_as(TargetError, "ONNX Runtime failed while it ran the model"):
+            for name in self._output_specs:
+                if name not in self._fixed:  # else the result of the last run is taken for a buffer of its size
+                    self._binding.bind_output(name, "cpu")
             self._session.run_with_iobinding(self._binding)
             if len(self._fixed) == len(self._output_specs):
                 return dict(self._fixed)

@@ -31,7 +31,10 @@ _WITHOUT_FLOAT64: Final = (
     *("PRelu", "Selu", "Softplus", "Softsign", "Tan"),
 )
 
-_SLOW_SKIP: Final = "its kernel takes 2.7 to 5.2 times as long as a Sum and a LayerNormalization (128 to 1,024 rows of 768 on two threads)"
+_SLOW_SKIP: Final = (
+    "its kernel takes 2.7 to 5.2 times as long as a Sum and a LayerNormalization "
+    "(128 to 1,024 rows of 768 on two threads)"
+)
 
 CPU: Final = Capabilities(
     name="cpu",

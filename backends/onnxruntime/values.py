@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from tfgraph.backends.interface import is_numpy_s_own
 from tfgraph.errors import InputError
 from tfgraph.ir.constant import Array
 from tfgraph.ir.dtypes import DType
@@ -15,7 +16,7 @@ _CARRIERS: Final[dict[int, np.dtype[Any]]] = {8: np.dtype(np.uint8), 16: np.dtyp
 
 def is_plain(dtype: DType) -> bool:
     """Whether ONNX Runtime takes and gives numpy arrays of this element type as they are."""
-    return dtype is DType.STRING or dtype.value in np.sctypeDict
+    return is_numpy_s_own(dtype)
 
 
 def to_ort_value(array: Array, dtype: DType) -> Any:

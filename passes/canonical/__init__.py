@@ -11,10 +11,11 @@ from tfgraph.passes.canonical.linear import LINEAR
 from tfgraph.passes.canonical.masks import MASKS
 from tfgraph.passes.canonical.rotary import ROTARY
 from tfgraph.passes.canonical.scales import SCALES
+from tfgraph.passes.canonical.sizes import SIZES
 from tfgraph.passes.canonical.trivial import TRIVIAL
 from tfgraph.passes.canonical.views import VIEWS
 from tfgraph.passes.rewrite import RuleSet
 
-CANONICAL = RuleSet(TRIVIAL, ARITHMETIC, SCALES, VIEWS, LINEAR, GUARDS, ROTARY, EINSUM, MASKS)
+CANONICAL = RuleSet(TRIVIAL, ARITHMETIC, SCALES, VIEWS, LINEAR, GUARDS, ROTARY, EINSUM, MASKS, SIZES)
 
 __all__ = ["CANONICAL"]

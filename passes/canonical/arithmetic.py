@@ -21,7 +21,7 @@ def _is_float(node: Node) -> bool:
 
 
 def _can_hold(like: Value, number: float) -> bool:
-    """Whether `number` stays itself, up to rounding, in the dtype of `like`: neither infinite nor rounded to nothing."""
+    """Whether `number` stays itself, up to rounding, in the dtype of `like`: not infinite, not rounded to nothing."""
     with np.errstate(over="ignore"):
         held = float(np.asarray(number, like.dtype.numpy()))
     return math.isfinite(held) and math.isclose(held, number, rel_tol=2**-8)

@@ -14,8 +14,8 @@ EINSUM = RuleSet()
 def einsum_is_matmul(node: Node, rewriter: Rewriter) -> Value | None:
     """`Einsum("bqhd,bkhd->bhqk")` is a batched matrix product between transposes.
 
-    Labels in both operands and the result are batch axes, those in both operands alone are summed over, and the rest are
-    rows or columns. Left alone are repeated labels, ellipses, and labels of one operand that are summed over.
+    Labels in both operands and the result are batch axes, those in both operands alone are summed over, and the rest
+    are rows or columns. Left alone are repeated labels, ellipses, and labels of one operand that are summed over.
     """
     terms = _parse(node)
     if terms is None:

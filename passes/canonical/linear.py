@@ -72,8 +72,10 @@ def unflatten_bias(node: Node, rewriter: Rewriter) -> Value | None:
 
 @LINEAR.rule("Reshape")
 def unflatten_product(node: Node, rewriter: Rewriter) -> Value | None:
-    """A matrix product between a reshape that flattens the batch axes and one that restores them works on them as they were."""
+    """A product between a reshape that flattens the batch axes and one that restores them works on them as is."""
     product_node, shape = node.required(0).producer, node.output.type.known_shape
+    while product_node is not None and product_node.key == "Reshape" and product_node.output.num_uses == 1:
+        product_node = product_node.required(0).producer
     if product_node is None or product_node.key != "MatMul" or shape is None or len(shape) < 4:
         return None
     if product_node.output.rank != 3 or product_node.output.num_uses != 1:
@@ -93,10 +95,24 @@ def _restored(value: Value, rewriter: Rewriter) -> Value | None:
         return None
     x = node.required(0)
     if node.key == "Reshape":
-        whole = x.type.known_shape is not None and x.rank > 3 and x.shape[-2:] == value.shape[-2:]
-        return x if whole else None
+        return _with_batch_axes(x, value, rewriter)
     if node.key == "Transpose" and node.attributes.get("perm") == (0, 2, 1):
         inner = _restored(x, rewriter)
         swap = None if inner is None else matrix_transpose(inner.rank)
         return None if inner is None else rewriter.emit("Transpose", [inner], {"perm": swap or ()})
+    return None
+
+
+def _with_batch_axes(x: Value, flat: Value, rewriter: Rewriter) -> Value | None:
+    """`flat` [batch, m, k], reshaped from x, as [batch axes of x…, m, k]; axes of size 1 are left out."""
+    if x.type.known_shape is None or x.rank < 4:
+        return None
+    for count in range(1, x.rank):
+        axes = tuple(dim for dim in x.shape[:count] if dim != 1)
+        if len(axes) > 1 and product(axes) == flat.shape[0] and product(x.shape[count:]) == product(flat.shape[1:]):
+            wanted = (*axes, *flat.shape[1:])
+            if x.shape == wanted:
+                return x
+            target = static_target(x.shape, wanted)
+            return None if target is None else rewriter.emit("Reshape", [x, rewriter.ints(target)])
     return None

@@ -81,6 +81,8 @@ def mask_by_choice(node: Node, rewriter: Rewriter) -> Value | None:
     inverse, factor = dropped.required(0).producer, scalar_of(dropped.input(1))
     if inverse is None or inverse.key != "Sub" or factor is None or not is_filled_with(inverse.input(0), 1.0):
         return None
+    if kept.output.type.known_shape is None or kept.output.type.known_shape != node.output.type.known_shape:
+        return None
     for x, m in ((kept.required(0), kept.required(1)), (kept.required(1), kept.required(0))):
         test = _boolean(m, rewriter) if m is inverse.required(1) else None
         if test is not None:

@@ -2,8 +2,8 @@
 
     x * cos + concat(-x2, x1) * sin  ->  concat(x1 * c - x2 * s, x1 * s + x2 * c)
 
-with x1, x2 the halves of x, and cos = concat(c, c), sin = concat(s, s): the rule finds c and s by walking up from cos and
-sin to where they are doubled, through whatever does not mix the last axis.
+with x1, x2 the halves of x, and cos = concat(c, c), sin = concat(s, s): the rule finds c and s by walking up from cos
+and sin to where they are doubled, through whatever does not mix the last axis.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _rotated(value: Value) -> Value | None:
     if negative is None:
         return None
     second = negative.required(0)
-    if negative.key == "Mul" and scalar_of(negative.input(1)) != -1.0 or negative.key not in ("Neg", "Mul"):
+    if (negative.key == "Mul" and scalar_of(negative.input(1)) != -1.0) or negative.key not in ("Neg", "Mul"):
         return None
     x, upper = _part_of(first)
     other, lower = _part_of(second)

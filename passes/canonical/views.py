@@ -75,7 +75,7 @@ def _order(node: Node) -> tuple[int, ...]:
 
 @VIEWS.rule("Reshape")
 def unflatten_transpose(node: Node, rewriter: Rewriter) -> Value | None:
-    """A transpose between a reshape that flattens leading axes and one that restores them works on the axes as they were."""
+    """A transpose between a reshape that flattens leading axes and one that restores them works on them as is."""
     turned = node.required(0).producer
     flattened = None if turned is None or turned.key != "Transpose" else turned.required(0).producer
     if turned is None or flattened is None or flattened.key != "Reshape":

@@ -58,7 +58,6 @@ def _mask_rank(pattern: Pattern, bindings: Bindings) -> str | None:
 ATTENTION = Fusion("Attention", attention, tuple(_attention_variants()), witness="Softmax", extra_check=_mask_rank)
 
 
-
 def _folded_attention_variants() -> Iterator[Variant]:
     """Attention over [batch, seq, heads * head_dim]: the definition splits the heads and calls itself."""
     for past in (True, False):

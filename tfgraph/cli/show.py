@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,18 +57,18 @@ def _read(path: Path) -> tuple[Graph, dict[str, Any]]:
     from tfgraph.manifest import MANIFEST_FILE, MODEL_FILE, read_manifest
     from tfgraph.pretrained import load
 
-    if path.is_file():
+    if os.path.isfile(path):
         return from_onnx(path), {"path": str(path), "kind": "ONNX file"}
+    if not os.path.exists(path):
+        raise ConfigError(
+            f"{path} does not exist: expected an ONNX file, a checkpoint folder, or the folder of an export"
+        )
     if (path / MANIFEST_FILE).is_file():
         manifest = read_manifest(path)
         facts = {"path": str(path), "kind": "export", "target": manifest.target, **manifest.model}
         return from_onnx(path / MODEL_FILE), facts
-    if path.is_dir() and not (path / CONFIG_FILE).is_file() and (path / MODEL_FILE).is_file():
+    if not (path / CONFIG_FILE).is_file() and (path / MODEL_FILE).is_file():
         return from_onnx(path / MODEL_FILE), {"path": str(path / MODEL_FILE), "kind": "ONNX file"}
-    if not path.exists():
-        raise ConfigError(
-            f"{path} does not exist: expected an ONNX file, a checkpoint folder, or the folder of an export"
-        )
     pretrained = load(path)
     return pretrained.trace(), {"path": str(path), "kind": "checkpoint", **pretrained.metadata}
 

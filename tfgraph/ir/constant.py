@@ -121,8 +121,8 @@ class AbsentConstant(Constant):
 class Derived(Constant):
     """A constant computed from other constants when it is read.
 
-    `function` gets the arrays of `bases` and returns the result; `key` names the function and its parameters, so that two
-    handles over the same bases with the same key are known to be equal without reading anything.
+    `function` gets the arrays of `bases` and returns the result; `key` names the function and its parameters, so that
+    two handles over the same bases with the same key are known to be equal without reading anything.
     """
 
     __slots__ = ("bases", "function", "key")

@@ -1,9 +1,9 @@
 """Dimensions: integers, named symbols, and arithmetic over them.
 
 A `Dim` is an `int` or an `Expr`, a polynomial with integer coefficients in normal form, so that two dimensions that are
-equal as polynomials are equal as Python objects: `past + seq == seq + past`, `4 * (seq + 1) - 4 == 4 * seq`. What is not
-polynomial (a division with remainder, a maximum) is an opaque `Call` atom inside the polynomial. Every symbol stands for
-an integer of at least 1, the size of an axis. The text form is in `dim_text.py`.
+equal as polynomials are equal as Python objects: `past + seq == seq + past`, `4 * (seq + 1) - 4 == 4 * seq`. What is
+not polynomial (a division with remainder, a maximum) is an opaque `Call` atom inside the polynomial. Every symbol
+stands for an integer of at least 1, the size of an axis. The text form is in `dim_text.py`.
 """
 
 from __future__ import annotations
@@ -295,8 +295,8 @@ def _lowest_of_call(call: Call) -> int | None:
 def broadcast_equal(left: Dim, right: Dim) -> Dim | None:
     """The simpler of two sizes that are equal wherever the graph runs, though not as expressions; None for others.
 
-    `max(t, u)` is what shape inference says of an axis where t and u broadcast. Where the same axis meets an axis of size
-    t in a place that does not broadcast, such as a matrix product, it can only be t.
+    `max(t, u)` is what shape inference says of an axis where t and u broadcast. Where the same axis meets an axis of
+    size t in a place that does not broadcast, such as a matrix product, it can only be t.
     """
     for whole, part in ((left, right), (right, left)):
         if isinstance(whole, Expr) and len(whole.terms) == 1:

@@ -1,7 +1,7 @@
 """Element types: the ones of ONNX, with their numpy counterparts.
 
-A `DType` is a member of one closed enumeration. Numpy knows neither bfloat16 nor float8 nor int4; `ml_dtypes` adds them,
-and is imported only when one of them is asked for.
+A `DType` is a member of one closed enumeration. Numpy knows neither bfloat16 nor float8 nor int4; `ml_dtypes` adds
+them, and is imported only when one of them is asked for.
 """
 
 from __future__ import annotations
@@ -120,8 +120,8 @@ _BY_CODE = {dtype.onnx_code: dtype for dtype in DType}
 def as_dtype(given: object) -> DType:
     """The `DType` that `given` names.
 
-    `given` may be a `DType`, a name ("float32"), a numpy dtype or scalar type, an ONNX code, or anything whose string form
-    ends in a name, such as `torch.float32`.
+    `given` may be a `DType`, a name ("float32"), a numpy dtype or scalar type, an ONNX code, or anything whose string
+    form ends in a name, such as `torch.float32`.
 
     Raises:
         DTypeError: no such element type; the message lists the names.

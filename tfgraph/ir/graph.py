@@ -24,7 +24,7 @@ __all__ = ["Attribute", "Graph", "Node", "Opaque", "Source", "Value"]
 
 
 class Value:
-    """A typed tensor in a graph, with one origin and tracked uses. Identity is the object; the name is only for people."""
+    """A typed tensor in a graph, with one origin and tracked uses. Identity is the object; the name is for people."""
 
     __slots__ = ("_output_uses", "_uses", "constant", "name", "producer", "type")
 
@@ -163,8 +163,8 @@ class Node:
 class Graph:
     """A directed acyclic graph of nodes, in topological order, with named inputs and named outputs.
 
-    `inputs` and `outputs` map the interface's names, which never change, to values. `constants` are the values that hold
-    weights. `metadata` is free text that travels with the file.
+    `inputs` and `outputs` map the interface's names, which never change, to values. `constants` are the values that
+    hold weights. `metadata` is free text that travels with the file.
     """
 
     def __init__(self, name: str = "main") -> None:
@@ -178,7 +178,7 @@ class Graph:
         self._num_nodes = 0
         self._names: dict[str, int] = {}
 
-    # -- reading --------------------------------------------------------------------------------------------------------
+    # -- reading ------------------------------------------------------------------------------------------------------
 
     @property
     def outputs(self) -> Mapping[str, Value]:
@@ -225,7 +225,7 @@ class Graph:
 
         return to_networkx(self)
 
-    # -- building -------------------------------------------------------------------------------------------------------
+    # -- building -----------------------------------------------------------------------------------------------------
 
     def unique_name(self, wanted: str) -> str:
         """`wanted`, or `wanted_1`, `wanted_2`, … if that is taken. The name is reserved."""
@@ -270,7 +270,7 @@ class Graph:
         self._outputs[name] = value
         value._output_uses += 1
 
-    # -- the three mutations --------------------------------------------------------------------------------------------
+    # -- the three mutations ------------------------------------------------------------------------------------------
 
     def add(
         self,
@@ -356,7 +356,7 @@ class Graph:
         self._names.pop(value.name, None)
         value.name = self.unique_name(wanted)
 
-    # -- order ----------------------------------------------------------------------------------------------------------
+    # -- order --------------------------------------------------------------------------------------------------------
 
     def sort(self) -> None:
         """Restore topological order, moving as few nodes as possible: a node waits until its operands are there.

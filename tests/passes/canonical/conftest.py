@@ -68,7 +68,7 @@ def fires(graph_of: Callable[..., Graph], same_numbers: Callable[..., None]) -> 
 
 @pytest.fixture(scope="session")
 def leaves(graph_of: Callable[..., Graph], same_numbers: Callable[..., None]) -> Callable[..., None]:
-    """`leaves("drop_cast", forward, x="batch 8")`: the rule does not touch the graph, and all rules keep its numbers."""
+    """`leaves("drop_cast", forward, x="batch 8")`: the rule touches nothing, and all rules keep the numbers."""
 
     def check(
         name: str,

@@ -43,9 +43,7 @@ def test_a_constant_truth_value_comes_second(fires, leaves, op):
     ],
 )
 def test_small_powers_are_written_out(fires, exponent, expected):
-    fires(
-        "expand_power", lambda x: F.relu(x) ** exponent, expected, x="batch 8", sizes=({},), inputs={"x": POSITIVE}
-    )
+    fires("expand_power", lambda x: F.relu(x) ** exponent, expected, x="batch 8", sizes=({},), inputs={"x": POSITIVE})
 
 
 def test_other_powers_stay(leaves, op):
@@ -76,7 +74,7 @@ def test_what_is_no_reciprocal_stays(leaves, op):
     leaves("product_with_reciprocal", lambda x: x * (x / 1.0), x="batch 8")
     numbers = np.arange(2, 18).reshape(2, 8)
     leaves("product_with_reciprocal", lambda x: x * (1 / x), x="int64 batch 8", sizes=({},), inputs={"x": numbers})
-    leaves("product_with_reciprocal", lambda x, y: x * F.divide(np.ones((1, 1, 1), F32), y), x="8", y="8")  # two axes more
+    leaves("product_with_reciprocal", lambda x, y: x * F.divide(np.ones((1, 1, 1), F32), y), x="8", y="8")  # more axes
 
 
 def test_a_quotient_by_a_number_is_a_product(fires):
@@ -177,8 +175,9 @@ def expressions(draw: st.DrawFn, depth: int = 4) -> str:
     number = draw(st.sampled_from(["2.0", "0.5", "1.0", "0.0", "-1.0", "W"]))
     form = draw(
         st.sampled_from(
-            ["({l} + {r})", "({l} * {r})", "({l} - {r})", "({l} / d)", "({l} * (1.0 / d))", "({n} * {l})", "({l} + {n})",
-             "({l} - {n})", "({l} * {n})", "({l} / 4.0)", "({l} ** 2.0)", "({n} - {l})", "({l} * ({r} * W))"]
+            ["({l} + {r})", "({l} * {r})", "({l} - {r})", "({l} / d)", "({l} * (1.0 / d))", "({n} * {l})",
+             "({l} + {n})", "({l} - {n})", "({l} * {n})", "({l} / 4.0)", "({l} ** 2.0)", "({n} - {l})",
+             "({l} * ({r} * W))"]
         )
     )  # fmt: skip
     return form.format(l=left, r=right, n=number)

@@ -1,14 +1,18 @@
-"""What exporters put around attention: scales, masks, guards (`passes/canonical/scales.py`, `masks.py`, `guards.py`)."""
+"""What exporters put around attention: scales, masks and guards (the modules of these names in `passes/canonical`)."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from tfgraph.dsl import functional as F
+from tfgraph.ir.copy import copy_graph
+from tfgraph.ir.interpret import interpret
+from tfgraph.passes.canonical import CANONICAL
 
 F32 = np.float32
 HEADS = {"q": "batch 4 seq 8", "k": "batch 4 keys 8"}
 SIZES = ({}, {"batch": 1, "seq": 1, "keys": 1})
+KEEP = {"q": "batch 4 5 8", "k": "batch 4 7 8", "keep": "bool batch 1 5 7"}
 LOWEST = -3.4028234663852886e38
 
 
@@ -17,14 +21,15 @@ def scores_of(q, k):
 
 
 def test_a_scale_moves_behind_the_views_on_the_way_to_a_product(fires):
-    after = fires("scale_after_view", lambda q, k: scores_of(q, k * 0.5), {"Transpose": 1, "Mul": 1, "MatMul": 1}, **HEADS)
+    expected = {"Transpose": 1, "Mul": 1, "MatMul": 1}
+    after = fires("scale_after_view", lambda q, k: scores_of(q, k * 0.5), expected, **HEADS)
     assert [node.key for node in after] == ["Transpose", "Mul", "MatMul"]
 
     def folded(q, k):
         heads = F.transpose(F.reshape(k * 0.5, (*k.shape[:2], 4, 2)), (0, 2, 3, 1))
         return F.matmul(q, heads)
 
-    fires("scale_after_view", folded, {"Reshape": 1, "Transpose": 1, "Mul": 1, "MatMul": 1}, q="batch 4 seq 2", k="batch keys 8")
+    fires("scale_after_view", folded, {**expected, "Reshape": 1}, q="batch 4 seq 2", k="batch keys 8")
 
 
 def test_a_scale_in_front_of_a_linear_layer_or_read_elsewhere_stays(leaves):
@@ -140,11 +145,75 @@ def guarded(scores, op, replacement=0.0):
 
 
 def test_a_guard_of_scores_that_are_always_finite_goes(fires, op):
-    fires("drop_nan_guard", lambda q, k: guarded(scores_of(q, k), op), {"Transpose": 1, "MatMul": 1, "Softmax": 1}, **HEADS)
+    plain = {"Transpose": 1, "MatMul": 1, "Softmax": 1}
+    fires("drop_nan_guard", lambda q, k: guarded(scores_of(q, k), op), plain, **HEADS)
+    fires("drop_nan_guard", lambda q, k: guarded(scores_of(q, k) / 4.0, op), {**plain, "Div": 1}, **HEADS)
+    chosen = {**plain, "Where": 1}
+    fires("drop_nan_guard", lambda q, k, keep: guarded(F.where(keep, scores_of(q, k), LOWEST), op), chosen, **KEEP)
+
+
+def test_a_mask_of_minus_infinity_is_raised_when_its_guard_goes(fires, op):
+    def biased(q, k, keep):
+        return guarded(scores_of(q, k) + F.where(keep, 0.0, -np.inf), op)
+
+    def chosen(q, k, keep):
+        return guarded(F.where(keep, scores_of(q, k), -np.inf), op)
+
+    def given(q, k, mask):
+        return guarded(mask + scores_of(q, k), op)
+
+    plain = {"Transpose": 1, "MatMul": 1, "Softmax": 1}
+    sizes = {"sizes": ({},)}  # the first key is seen
+    fires("drop_nan_guard", biased, {**plain, "Where": 1, "Add": 1}, **KEEP, **sizes)
+    fires("drop_nan_guard", chosen, {**plain, "Where": 1}, **KEEP, **sizes)
+    mask = np.where(np.arange(7) < 5, 0, -np.inf).astype(F32).reshape(1, 1, 1, 7)
+    shapes = {"q": "batch 4 5 8", "k": "batch 4 7 8", "mask": "1 1 1 7"}
+    fires("drop_nan_guard", given, {**plain, "Max": 1, "Add": 1}, **shapes, **sizes, inputs={"mask": mask})
+
+
+def test_a_query_that_sees_nothing_stays_finite_without_its_guard(graph_of, op):
+    """Minus infinity without the guard would make it NaN, and, in the next layer, every other query as well."""
+
+    def two_layers(q, keep):
+        x = q
+        for _ in range(2):
+            weights = guarded(scores_of(x, x) + F.where(keep, 0.0, -np.inf), op)
+            x = F.matmul(weights, x)
+        return x
+
+    before = graph_of(two_layers, q="1 2 3 8", keep="bool 1 1 3 3")
+    after = copy_graph(before)
+    assert CANONICAL.apply(after)["drop_nan_guard"] == 2
+    causal_and_left_padded = np.array([[0, 0, 0], [0, 1, 0], [0, 1, 1]], bool).reshape(1, 1, 3, 3)
+    given = {"q": np.random.default_rng(1).standard_normal((1, 2, 3, 8)).astype(F32), "keep": causal_and_left_padded}
+    expected, result = interpret(before, given)["output"], interpret(after, given)["output"]
+    assert np.isfinite(result).all()
+    np.testing.assert_allclose(result[:, :, 1:], expected[:, :, 1:], rtol=1e-5, atol=1e-6)
 
 
 def test_a_guard_that_does_more_stays(leaves, op):
     leaves("drop_nan_guard", lambda q, k: guarded(scores_of(q, k), op, 1.0), **HEADS)
     leaves("drop_nan_guard", lambda q, k: F.where(op("IsNaN", F.relu(q)), 0.0, F.relu(q)), **HEADS)
-    leaves("drop_nan_guard", lambda q, k: F.where(op("IsNaN", F.softmax(k)), 0.0, F.softmax(q)), q=HEADS["k"], k=HEADS["k"])
+    pair = {"q": HEADS["k"], "k": HEADS["k"]}
+    leaves("drop_nan_guard", lambda q, k: F.where(op("IsNaN", F.softmax(k)), 0.0, F.softmax(q)), **pair)
     leaves("drop_nan_guard", lambda q, k: F.where(op("IsInf", F.softmax(q)), 0.0, F.softmax(q)), **HEADS)
+    leaves("drop_nan_guard", lambda q, k: guarded(F.log(F.relu(q)), op), **HEADS)  # minus infinity of its own
+
+
+def test_a_mask_that_multiplies_and_subtracts_is_a_choice(fires, leaves):
+    def gpt2(x, m):
+        kept = F.cast(m, "float32")
+        return x * kept - (1.0 - kept) * 10000.0
+
+    shapes = {"x": "batch 4 seq keys", "m": "bool 1 1 seq keys"}
+    fires("mask_by_choice", gpt2, {"Where": 1}, **shapes)
+
+    def wider(x, m):
+        kept = F.cast(m, "float32")
+        return x * kept - F.subtract(np.ones((3, 1, 1, 1), F32), kept) * 10000.0
+
+    leaves("mask_by_choice", wider, x="1 4 seq keys", m="bool 1 1 seq keys")
+    numbers = {"x": "batch 4 seq keys", "m": "1 1 seq keys"}
+    leaves("mask_by_choice", lambda x, m: x * m - (1.0 - m) * 10000.0, **numbers)  # more than 0 and 1
+    leaves("mask_by_choice", lambda x, m: x * F.cast(m, "float32") - (1.0 - x) * 10000.0, **shapes)
+    leaves("mask_by_choice", lambda x, m: x * F.cast(m, "float32") - (2.0 - F.cast(m, "float32")) * 10000.0, **shapes)

@@ -42,7 +42,8 @@ def test_a_flattened_product_works_on_the_axes_as_they_were(fires):
 
     after = fires("unflatten_matmul", flattened, {"MatMul": 1, "Reshape": 2}, x="batch 5 8")
     assert next(iter(after)).required(0) is after.inputs["x"]
-    fires("unflatten_matmul", lambda x: F.matmul(F.reshape(x, (-1, 8)), WEIGHT), {"MatMul": 1, "Reshape": 1}, x="batch 4 seq 8")
+    expected = {"MatMul": 1, "Reshape": 1}
+    fires("unflatten_matmul", lambda x: F.matmul(F.reshape(x, (-1, 8)), WEIGHT), expected, x="batch 4 seq 8")
 
 
 def test_heads_are_folded_before_the_product(fires):
@@ -82,6 +83,45 @@ def test_sums_that_are_no_bias_stay(leaves):
     leaves("unflatten_bias", lambda x: F.reshape(x, (-1, 1)) + BIAS, x="batch seq 1")  # widens what it is added to
 
 
+def batched(x, y, heads):
+    flat_x, flat_y = (F.reshape(value, (value.shape[0] * heads, *value.shape[2:])) for value in (x, y))
+    return flat_x, flat_y
+
+
+def test_a_flattened_batch_of_products_works_on_the_axes_as_they_were(fires):
+    def scores(q, k):
+        q3, k3 = batched(q, k, 4)
+        return F.reshape(F.matmul(q3, F.swap_axes(k3, 1, 2)), (q.shape[0], 4, q.shape[2], k.shape[2]))
+
+    shapes = {"q": "batch 4 5 8", "k": "batch 4 7 8"}
+    fires("unflatten_product", scores, {"Transpose": 1, "MatMul": 1}, **shapes)
+    weights = {"q": "batch 4 5 7", "k": "batch 4 7 8"}
+    fires(
+        "unflatten_product",
+        lambda q, k: F.reshape(F.matmul(*batched(q, k, 4)), (q.shape[0], 4, 5, 8)),
+        {"MatMul": 1},
+        **weights,
+    )
+
+
+def test_a_batch_that_is_regrouped_or_read_twice_stays(leaves):
+    shapes = {"q": "batch 4 5 7", "k": "batch 4 7 8"}
+    leaves("unflatten_product", lambda q, k: F.reshape(F.matmul(*batched(q, k, 4)), (q.shape[0], 2, 2, 5, 8)), **shapes)
+    leaves("unflatten_product", lambda q, k: F.reshape(F.matmul(*batched(q, k, 4)), (q.shape[0], 4, 8, 5)), **shapes)
+
+    def twice(q, k):
+        flat = F.matmul(*batched(q, k, 4))
+        return F.reshape(flat, (q.shape[0], 4, 5, 8)), F.relu(flat)
+
+    leaves("unflatten_product", twice, **shapes)
+
+    def one_operand(q, k):
+        flat = F.reshape(q, (8, 5, 7))
+        return F.reshape(F.matmul(flat, k), (2, 4, 5, 8))
+
+    leaves("unflatten_product", one_operand, q="2 4 5 7", k="8 7 8")
+
+
 @pytest.mark.parametrize(
     ("equation", "shapes", "expected"),
     [
@@ -117,4 +157,5 @@ def test_other_einsums_stay(leaves, op, equation, shapes):
 
 
 def test_an_einsum_of_three_operands_stays(leaves, op):
-    leaves("einsum_is_matmul", lambda x, y, z: op("Einsum", x, y, z, equation="ij,jk,kl->il"), x="5 8", y="8 6", z="6 4")
+    shapes = {"x": "5 8", "y": "8 6", "z": "6 4"}
+    leaves("einsum_is_matmul", lambda x, y, z: op("Einsum", x, y, z, equation="ij,jk,kl->il"), **shapes)

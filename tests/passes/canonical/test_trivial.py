@@ -96,7 +96,7 @@ def test_axes_are_counted_from_the_end(fires, op):
         "count_axis_from_end", each, {"Softmax": 1, "Concat": 1, "Split": 1, "LogSoftmax": 1, "Add": 1}, x="4 6 8"
     )
     axes = {node.key: node.attributes.get("axis") for node in after}
-    assert axes == {"Softmax": None, "Concat": -2, "Split": -2, "LogSoftmax": -3, "Add": None}  # -1 is Softmax's default
+    assert axes == {"Softmax": None, "Concat": -2, "Split": -2, "LogSoftmax": -3, "Add": None}  # -1 is the default
 
 
 def test_axes_that_count_from_the_end_stay(leaves, op):

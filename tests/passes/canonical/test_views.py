@@ -180,7 +180,8 @@ def test_any_chain_of_views_keeps_its_elements(graph_of, same_numbers, data):
             elif kind == "scale":
                 x = x * 0.5
         if isinstance(x.shape[-1], int):
-            x = F.matmul(x, np.linspace(-1, 1, x.shape[-1] * 3, dtype=np.float32).reshape(-1, 3)) + np.ones(3, np.float32)
+            weight = np.linspace(-1, 1, x.shape[-1] * 3, dtype=np.float32).reshape(-1, 3)
+            x = F.matmul(x, weight) + np.ones(3, np.float32)
         return x, F.matmul(x, F.swap_axes(x, -1, -2)) if x.rank > 1 else x
 
     before = graph_of(forward, x="batch 2 seq 6")
