@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tfgraph.capabilities import Capabilities
-from tfgraph.ir.build import add_node
+from tfgraph.ir.build import add_node, refresh_types
 from tfgraph.ir.dims import Expr, substitute
 from tfgraph.ir.graph import Graph, Node, Value
 from tfgraph.ir.optable import get_spec
@@ -76,6 +76,8 @@ class FusionPass:
             if count:
                 result.changes[fusion.key] += count
         graph.sort()
+        if result.changed:
+            refresh_types(graph)
         result.near_misses = _near_misses(graph, [fusion for _, fusion in wanted], closest)
         return result
 

@@ -46,7 +46,7 @@ def softmax(scores: np.ndarray) -> np.ndarray:
     return powers / powers.sum(-1, keepdims=True)
 
 
-# -- sentence embeddings -------------------------------------------------------------------------------------------------
+# -- sentence embeddings ---------------------------------------------------------------------------------------------
 
 
 def test_encode_is_the_normalised_mean_of_the_hidden_states(embedder):
@@ -125,7 +125,7 @@ def test_batch_size_below_one(embedder):
         embedder.encode(TEXTS, batch_size=0)
 
 
-# -- answers -------------------------------------------------------------------------------------------------------------
+# -- answers ---------------------------------------------------------------------------------------------------------
 
 
 def test_classification_is_the_softmax_over_the_labels(exported):
@@ -240,7 +240,7 @@ def test_vectors_are_no_answers(embedder):
         embedder.predict(TEXTS)
 
 
-# -- what `open` refuses -------------------------------------------------------------------------------------------------
+# -- what `open` refuses ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -58,16 +58,9 @@ class Binding:
         with runtime_errors_as(TargetError, "ONNX Runtime cannot bind the buffers"):
             for name, value in self._values.items():
                 self._binding.bind_ortvalue_input(name, value)
-            for name, spec in output_specs.items():
-                self._bind_output(name, spec)
-
-    def _bind_output(self, name: str, spec: TensorSpec) -> None:
-        buffer = self._fixed.get(name)
-        if buffer is None:
-            self._binding.bind_output(name, "cpu")
-            return
-        self._values[f"output {name}"] = value = to_ort_value(buffer, spec.dtype)
-        self._binding.bind_ortvalue_output(name, value)
+            for name, buffer in self._fixed.items():
+                self._values[f"output {name}"] = value = to_ort_value(buffer, output_specs[name].dtype)
+                self._binding.bind_ortvalue_output(name, value)
 
     def update(self, name: str, array: Any) -> None:
         """Copy new numbers into the buffer of an input.

@@ -74,19 +74,21 @@ def drop_shift(node: Node, rewriter: Rewriter) -> Value | None:
 
 @MASKS.rule("Sub")
 def mask_by_choice(node: Node, rewriter: Rewriter) -> Value | None:
-    """`x * m - (1 - m) * c`, with m 0 or 1, is `Where(m, x, -c)`."""
+    """`x * m - (1 - m) * c`, with m 0 or 1, is `Where(m, x, -c)`; x may be scaled."""
     kept, dropped = node.required(0).producer, node.required(1).producer
     if kept is None or dropped is None or kept.key != "Mul" or dropped.key != "Mul":
         return None
-    inverse, factor = dropped.required(0).producer, scalar_of(dropped.input(1))
-    if inverse is None or inverse.key != "Sub" or factor is None or not is_filled_with(inverse.input(0), 1.0):
+    inverse, penalty = dropped.required(0).producer, scalar_of(dropped.input(1))
+    if inverse is None or inverse.key != "Sub" or penalty is None or not is_filled_with(inverse.input(0), 1.0):
         return None
-    if kept.output.type.known_shape is None or kept.output.type.known_shape != node.output.type.known_shape:
-        return None
+    scale, inner = scalar_of(kept.input(1)), kept.required(0).producer
+    if scale is not None and inner is not None and inner.key == "Mul":
+        kept = inner
     for x, m in ((kept.required(0), kept.required(1)), (kept.required(1), kept.required(0))):
         test = _boolean(m, rewriter) if m is inverse.required(1) else None
         if test is not None:
-            return rewriter.emit("Where", [test, x, rewriter.scalar(-factor, x)])
+            scores = x if scale is None else rewriter.emit("Mul", [x, rewriter.scalar(scale, x)])
+            return rewriter.emit("Where", [test, scores, rewriter.scalar(-penalty, x)])
     return None
 
 

@@ -104,8 +104,7 @@ def test_lists_that_do_not_fit_the_dtype(dtype: DType, given: list[Any]) -> None
 
 
 def test_what_is_no_array() -> None:
-    assert "ragged" in refused({**inputs(), "input_ids": [[1, 2], [3]]}) or True
-    assert "input 'input_ids'" in refused({**inputs(), "input_ids": [[1, 2], [3]]})
+    assert "input 'input_ids' is no array: " in refused({**inputs(), "input_ids": [[1, 2], [3]]})
     assert "mixed or ragged" in refused({**inputs(), "input_ids": object()})
     assert "mixed or ragged" in refused({**inputs(), "input_ids": None})
 

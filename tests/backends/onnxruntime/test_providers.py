@@ -52,7 +52,8 @@ def test_a_provider_that_is_listed_and_does_not_work(monkeypatch: Any) -> None:
         find_provider("cuda")
     assert str(error.value) == (
         "CUDAExecutionProvider does not work on this machine (it needs an NVIDIA GPU, its driver, and the CUDA and "
-        "cuDNN libraries of the version that onnxruntime-gpu was built for): no device. Usable here: CPUExecutionProvider"
+        "cuDNN libraries of the version that onnxruntime-gpu was built for): no device. "
+        "Usable here: CPUExecutionProvider"
     )
     with pytest.raises(TargetError, match="its libraries cannot be loaded, or it finds no device"):
         find_provider("MadeUp")
