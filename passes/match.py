@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from tfgraph.dsl.functions.attention import LOWEST
 from tfgraph.dsl.trace import Placeholder
 from tfgraph.ir.dim_text import format_shape
 from tfgraph.ir.dims import Dim, Expr, Symbol, broadcast_equal, exact_div, substitute
+from tfgraph.ir.dtypes import DType
 from tfgraph.ir.graph import Node, Value
 from tfgraph.ir.optable import attribute, get_spec
 from tfgraph.passes.pattern import LEADING, Pattern
@@ -24,7 +26,7 @@ from tfgraph.passes.rewrite import scalar_of
 
 _VIEWS = frozenset({"Reshape", "Unsqueeze", "Squeeze", "Flatten"})
 _TYPE_SAYS_ALL = _VIEWS | {"Expand"}
-_RELATIVE_TOLERANCE = 1e-4
+_RELATIVE_TOLERANCES = {DType.FLOAT16: 2**-10, DType.BFLOAT16: 2**-7}  # of constants; 1e-4 in wider types
 
 
 @dataclass
@@ -124,6 +126,8 @@ class Matcher:
             ways = self._operand_ways(pattern_value, value, bindings)
             if ways is None:
                 return None
+            # What is free comes last: so a failure says how far the structure fitted.
+            ways = [sorted(way, key=lambda pair: pair[0] not in self._free) for way in ways]
             for way in ways[:-1]:
                 found = self._solve([*agenda, *way], bindings.copy())
                 if found is not None:
@@ -361,8 +365,10 @@ def _same_constant(pattern_value: Value, value: Value) -> bool:
     if found.size != expected.size:
         return False
     if expected.dtype.is_float:
-        wanted, given = expected.numpy().astype(np.float64).reshape(-1), found.numpy().astype(np.float64).reshape(-1)
-        return bool(np.allclose(wanted, given, rtol=_RELATIVE_TOLERANCE, atol=0.0))
+        wanted = np.maximum(expected.numpy().astype(np.float64), LOWEST.get(found.dtype, -np.inf))
+        tolerance = _RELATIVE_TOLERANCES.get(found.dtype, 1e-4)
+        given = found.numpy().astype(np.float64)
+        return bool(np.allclose(wanted.reshape(-1), given.reshape(-1), rtol=tolerance, atol=0.0))
     return bool(np.array_equal(expected.numpy().reshape(-1), found.numpy().reshape(-1)))
 
 

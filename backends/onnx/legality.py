@@ -49,7 +49,9 @@ def _refusal(node: Node, capabilities: Capabilities) -> str | None:
             attributes=all_attributes(spec, node.attributes),
             num_outputs=len(node.outputs),
         )
-        if reason is not None:
+        support = capabilities.operators.get(node.key)
+        slow = support is not None and reason == support.slower_than_body  # no reason not to write it
+        if reason is not None and not slow:
             return reason
     return None if file_domain(node) else _opset_refusal(node, capabilities.opset)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 DOMAIN_VERSION_KEY: Final = "tfgraph.domain."
 """Prefix of the graph's metadata that keeps the version of a foreign operator domain; it is not written as metadata."""
 
-_MOST_NODES: Final = 1_000_000  # functions that call functions can stand for more nodes than memory holds
+_MOST_NODES: Final = 200_000  # functions that call functions can stand for more nodes than memory holds
 
 
 @dataclass
@@ -49,14 +49,14 @@ class Model:
     _num_nodes: int = 0
 
     def count_node(self) -> None:
-        """Note that one more node was read.
+        """Note that one more node was read, inside a function or not.
 
         Raises:
             OnnxError: there are too many.
         """
-        self._num_nodes += 1
+        self._num_nodes += bool(self._open)
         if self._num_nodes > _MOST_NODES:
-            raise OnnxError(f"{self.label} stands for more than {_MOST_NODES} nodes once its functions are written out")
+            raise OnnxError(f"the functions of {self.label} stand for more than {_MOST_NODES} nodes once written out")
 
     @contextmanager
     def inside(self, function: tuple[str, str]) -> Iterator[None]:

@@ -34,6 +34,7 @@ class Session:
         optimize: whether ONNX Runtime may rewrite the graph when it loads it.
         profile: prefix of the file for ONNX Runtime's profile; `end_profile` closes it.
         may_be_empty: symbols that may be 0 in a run, besides those whose name starts with `past`.
+        config: entries of ONNX Runtime's session configuration, such as `{"session.force_spinning_stop": "1"}`.
 
     Raises:
         TargetError: the provider does not work here, or lacks a kernel that the model needs.
@@ -49,6 +50,7 @@ class Session:
         optimize: bool = True,
         profile: str | os.PathLike[str] | None = None,
         may_be_empty: Collection[str] = (),
+        config: Mapping[str, str] | None = None,
     ) -> None:
         import onnxruntime
 
@@ -62,6 +64,8 @@ class Session:
             options.intra_op_num_threads = num_threads
         if not optimize:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        for key, setting in (config or {}).items():
+            options.add_session_config_entry(key, setting)
         if profile is not None:
             options.enable_profiling = True
             options.profile_file_prefix = os.fspath(profile)

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from tfgraph.ir.graph import Node, Value
-from tfgraph.passes.rewrite import Rewriter, RuleSet, is_filled_with, scalar_of
+from tfgraph.passes.rewrite import Rewriter, RuleSet, scalar_of
 
 ARITHMETIC = RuleSet()
 
@@ -116,10 +116,10 @@ def subtract_constant(node: Node, rewriter: Rewriter) -> Value | None:
 
 @ARITHMETIC.rule("Add", "Mul")
 def drop_neutral(node: Node, _rewriter: Rewriter) -> Value | None:
-    """`x + 0` and `x * 1` are x."""
+    """`x + 0` and `x * 1` are x, for a single number: a vector of ones may be the weight of a norm."""
     x = node.required(0)
     neutral = 0.0 if node.key == "Add" else 1.0
-    return x if is_filled_with(node.input(1), neutral) and _keeps_shape(x, node) else None
+    return x if scalar_of(node.input(1)) == neutral and _keeps_shape(x, node) else None
 
 
 def scaled(value: Value | None) -> tuple[Value, float] | None:

@@ -81,6 +81,8 @@ def mask_by_choice(node: Node, rewriter: Rewriter) -> Value | None:
     inverse, penalty = dropped.required(0).producer, scalar_of(dropped.input(1))
     if inverse is None or inverse.key != "Sub" or penalty is None or not is_filled_with(inverse.input(0), 1.0):
         return None
+    if kept.output.type.known_shape is None or kept.output.type.known_shape != node.output.type.known_shape:
+        return None
     scale, inner = scalar_of(kept.input(1)), kept.required(0).producer
     if scale is not None and inner is not None and inner.key == "Mul":
         kept = inner

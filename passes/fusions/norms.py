@@ -17,6 +17,7 @@ NORMS = (
             Variant({"x": _X, "scale": _VECTOR, "bias": _VECTOR}, {"epsilon": ANY}),
             Variant({"x": _X, "scale": _VECTOR}, {"epsilon": ANY}),
         ),
+        witness="ReduceMean",
     ),
     Fusion(
         "RMSNormalization",

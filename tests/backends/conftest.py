@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 
+import tfgraph.dsl.functions  # noqa: F401  (the definitions of composite operators, whatever other tests import)
 from tfgraph.backends.onnx.lower import to_onnx_ir
 from tfgraph.backends.onnx.read import from_onnx
 from tfgraph.backends.onnx.write import to_bytes

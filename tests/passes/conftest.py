@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tfgraph.capabilities import Capabilities
+from tfgraph.capabilities import AttentionSupport, Capabilities
 from tfgraph.dsl import functional as F
 from tfgraph.dsl.trace import TensorSpec, current_trace, spec, trace
 from tfgraph.ir.copy import copy_graph
 from tfgraph.ir.graph import Graph
 from tfgraph.ir.interpret import interpret
 from tfgraph.ir.verify import verify
+from tfgraph.passes.base import Pipeline
 from tfgraph.passes.pipeline import optimising, unfused
 from tfgraph.passes.report import Report
 from tfgraph.random_inputs import random_inputs
@@ -98,6 +100,7 @@ class Optimised:
     before: Graph
     after: Graph
     report: Report
+    target: Capabilities
 
     @property
     def operators(self) -> dict[str, int]:
@@ -109,6 +112,12 @@ class Optimised:
         found = [node for node in self.after if node.key == key]
         assert len(found) == 1, f"expected one {key}, found {len(found)}:\n{self.report}\n{self.after}"
         return found[0]
+
+
+@cache
+def pipeline(fuse: bool) -> Pipeline:
+    """One for all tests: the patterns are made once."""
+    return optimising() if fuse else unfused()
 
 
 def optimise(
@@ -127,9 +136,9 @@ def optimise(
     def check(name: str, graph: Graph) -> None:
         compare(before, graph, sizes, inputs, f"after {name}")
 
-    report = (optimising() if fuse else unfused()).run(after, capabilities, check=check)
+    report = pipeline(fuse).run(after, capabilities, check=check)
     verify(after)
-    return Optimised(before, after, report)
+    return Optimised(before, after, report, capabilities)
 
 
 @pytest.fixture(scope="session", name="optimise")
@@ -138,19 +147,37 @@ def optimise_fixture() -> Callable[..., Optimised]:
     return optimise
 
 
+def kernels(layout: str) -> Capabilities:
+    """All of ONNX Runtime's kernels, whether they are fast or not, with attention in the form `layout`."""
+    cpu = get_target("cpu")
+    operators = {key: replace(support, slower_than_body="") for key, support in cpu.operators.items()}
+    attention = AttentionSupport(layout=layout, adds_whole_mask=layout != "heads")
+    return replace(cpu, name=layout, operators=operators, attention=attention)
+
+
+@pytest.fixture(scope="session")
+def target_with() -> Callable[[str], Capabilities]:
+    """`target_with("microsoft")`: see `kernels`. What is fast on a CPU may change; what a fusion finds may not."""
+    return kernels
+
+
 @pytest.fixture(scope="session")
 def run_onnxruntime() -> Callable[..., None]:
-    """`run_onnxruntime(optimised, target)`: ONNX Runtime, its own optimiser off, gives what the graph gave before."""
+    """`run_onnxruntime(optimised)`: ONNX Runtime, its own optimiser off, gives what the graph gave before."""
 
-    def run(optimised: Optimised, target: str = "cpu", sizes: Sequence[Mapping[str, int]] = ({},)) -> None:
+    def run(
+        optimised: Optimised,
+        sizes: Sequence[Mapping[str, int]] = ({},),
+        inputs: Mapping[str, Array] | None = None,
+    ) -> None:
         from tfgraph.backends.onnx.lower import to_onnx_ir
         from tfgraph.backends.onnx.write import to_bytes
         from tfgraph.backends.onnxruntime.session import Session
 
-        model = to_bytes(to_onnx_ir(optimised.after, get_target(target)))
+        model = to_bytes(to_onnx_ir(optimised.after, optimised.target))
         session = Session(model, num_threads=1, optimize=False)
         for index, chosen in enumerate(sizes):
-            given = random_inputs(optimised.before, chosen, seed=index)
+            given = {**random_inputs(optimised.before, chosen, seed=index), **(inputs or {})}
             expected, results = interpret(optimised.before, given), session.run(given)
             for name, array in expected.items():
                 dtype = optimised.before.outputs[name].dtype

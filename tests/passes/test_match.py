@@ -26,7 +26,7 @@ def matcher(function, inputs, attributes=None, **settings):
 
 @pytest.fixture
 def matches(graph_of):
-    """`matches(matcher, forward, **specs)`: the bindings at the graph's first output; None, and the failure in `why`."""
+    """`matches(matcher, forward, **specs)`: the bindings at the graph's first output, in canonical form, or None."""
 
     def run(looking, forward, **specs):
         graph = graph_of(forward, **specs)
@@ -141,10 +141,10 @@ def nested(x, epsilon):
 
 
 def test_attributes_that_differ_do_not_match(matches, op):
-    looking = matcher(lambda x: gelu(x, approximate="tanh") + x, {"x": X})
-    assert matches(looking, lambda x: op("Gelu", x, approximate="tanh") + x, x="8") is not None
-    assert matches(looking, lambda x: op("Gelu", x) + x, x="8") is None
-    assert "has defaults where approximate=tanh is expected" in str(looking.failure)
+    looking = matcher(lambda x: F.exp(gelu(x, approximate="tanh")), {"x": X})
+    assert matches(looking, lambda x: F.exp(op("Gelu", x, approximate="tanh")), x="8") is not None
+    assert matches(looking, lambda x: F.exp(op("Gelu", x)), x="8") is None
+    assert "has defaults where approximate='tanh' is expected" in str(looking.failure)
 
 
 def test_constants_match_within_their_precision(matches):
@@ -168,10 +168,10 @@ def test_constants_match_in_the_dtype_of_the_graph(matches, dtype):
 
 
 def test_leading_axes_are_any_number_of_axes(matches):
-    looking = matcher(lambda x, w: F.exp(x) * w, {"x": X, "w": floats("h")})
+    looking = matcher(lambda x, w: F.exp(x) - w, {"x": X, "w": floats("h")})
     for shape in ("8", "batch 8", "2 batch seq 8"):
-        assert matches(looking, lambda x, w: F.exp(x) * w, x=shape, w="8") is not None
-    assert matches(looking, lambda x, w: F.exp(x) * w, x="batch 8", w="1 8") is None
+        assert matches(looking, lambda x, w: F.exp(x) - w, x=shape, w="8") is not None
+    assert matches(looking, lambda x, w: F.exp(x) - w, x="batch 8", w="1 8") is None
     assert "%w has shape [1, 8], and [h] is expected" in str(looking.failure)
 
 
@@ -216,7 +216,8 @@ def test_heads_of_another_arrangement_do_not_match(matches):
 
 
 def test_dtypes(matches):
-    looking = matcher(lambda x, i: F.gather(x, i) * 2.0, {"x": floats("v", "h"), "i": TensorSpec(DType.INT64, dims("s"))})
+    inputs = {"x": floats("v", "h"), "i": TensorSpec(DType.INT64, dims("s"))}
+    looking = matcher(lambda x, i: F.gather(x, i) * 2.0, inputs)
     for dtype in ("float32", "float16", "float64"):
         assert matches(looking, lambda x, i: F.gather(x, i) * 2.0, x=f"{dtype} 9 8", i="int64 seq") is not None
     assert matches(looking, lambda x, i: F.gather(x, i) * 2.0, x="9 8", i="int32 seq") is None
@@ -301,9 +302,8 @@ def test_the_reason_is_that_of_the_furthest_attempt(matches):
     """In one order of the sum one node fits, in the other three: the second says what is really wrong."""
     looking = matcher(lambda x: F.exp(x) + F.sqrt(F.sin(F.cos(x))), {"x": X})
     assert matches(looking, lambda x: F.sqrt(F.sin(F.tanh(x))) + F.exp(x), x="8") is None
-    assert str(looking.failure) == "Tanh 'Tanh' (passes/test_match.py:{}) where Cos is expected".format(
-        test_the_reason_is_that_of_the_furthest_attempt.__code__.co_firstlineno + 3
-    )
+    line = test_the_reason_is_that_of_the_furthest_attempt.__code__.co_firstlineno + 3
+    assert str(looking.failure) == f"Tanh 'Tanh' (passes/test_match.py:{line}) where Cos is expected"
     assert looking.failure.matched == 3
     assert [node.key for node in looking.failure.touched] == ["Add", "Sqrt", "Sin", "Tanh"]
 
@@ -316,22 +316,3 @@ def test_a_failure_is_of_the_last_attempt_alone(matches):
     assert looking.failure is None
     assert matches(looking, lambda x: F.sqrt(x), x="8") is None
     assert str(looking.failure) == "%x is an input of the graph, and Exp is expected"
-
-
-def test_a_deep_sum_does_not_take_exponential_time(graph_of):
-    """Every operand fits both orders of every sum, and the last one fits neither."""
-
-    def pattern(x):
-        for _ in range(14):
-            x = F.exp(x) + F.exp(x)
-        return F.sqrt(F.sin(x))
-
-    def forward(x):
-        y = F.cos(x)
-        for _ in range(14):
-            y = F.exp(y) + F.exp(y)
-        return F.sqrt(F.sin(y))
-
-    looking = matcher(pattern, {"x": floats("h")})
-    graph = graph_of(forward, x="batch 8")
-    assert looking.match(graph.outputs["output"].producer) is None

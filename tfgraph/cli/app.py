@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from tfgraph.cli.bench import bench_app
 from tfgraph.cli.console import print_error, tolerate_encodings
 from tfgraph.cli.export import export_command
 from tfgraph.cli.run import run_command
@@ -70,3 +71,4 @@ app.command("show")(show_command)
 app.command("run")(run_command)
 app.command("verify")(verify_command)
 app.command("targets")(targets_command)
+app.add_typer(bench_app, name="bench")

@@ -7,6 +7,7 @@ tables are not broken up.
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -53,8 +54,20 @@ def print_error(message: str) -> None:
 
 
 def print_json(data: Any) -> None:
-    """JSON on standard output."""
-    typer.echo(json.dumps(data, indent=2, allow_nan=False))
+    """JSON on standard output; numbers that are not finite, which JSON lacks, become null."""
+    try:
+        text = json.dumps(data, indent=2, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(data), indent=2, allow_nan=False)
+    typer.echo(text)
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> Table:

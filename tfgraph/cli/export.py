@@ -71,15 +71,20 @@ def export_command(
 
 
 @contextmanager
-def _progress(shown: bool) -> Iterator[Callable[[Step], None]]:
+def _progress(shown: bool) -> Iterator[Callable[[Step], None] | None]:
     """Bars for the passes and for the bytes written, on a terminal only."""
     console = stderr()
+    if not shown or not console.is_terminal:
+        yield None
+        return
     columns = (TextColumn("{task.description:<9}"), BarColumn(), TextColumn("{task.fields[detail]}"))
-    with Progress(*columns, console=console, transient=True, disable=not (shown and console.is_terminal)) as bars:
+    with Progress(*columns, console=console, transient=True) as bars:
         tasks: dict[str, TaskID] = {}
 
         def advance(step: Step) -> None:
             if step.activity not in tasks:
+                for earlier in tasks.values():
+                    bars.update(earlier, completed=bars.tasks[earlier].total, detail="done")
                 tasks[step.activity] = bars.add_task(step.activity, total=step.total, detail="")
             written = f"{bytes_text(step.done)} of {bytes_text(step.total)}"
             detail = step.detail if step.activity == "optimise" else written

@@ -8,6 +8,7 @@ registered by `tfgraph.dsl.definition`: their types and their numbers follow fro
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -124,6 +125,8 @@ class OpSpec:
 
 
 _TABLE: dict[str, OpSpec] = {}
+_LOADED: list[bool] = []
+_ROWS: Final = ("tfgraph.ir.ops", "tfgraph.dsl.functions")
 
 
 def register(spec: OpSpec) -> OpSpec:
@@ -134,7 +137,7 @@ def register(spec: OpSpec) -> OpSpec:
 
 def find_spec(key: str) -> OpSpec | None:
     """The row of `key` (`MatMul`, `com.microsoft::FusedMatMul`), or None where the table does not hold the operator."""
-    _load_primitives()
+    _load_table()
     return _TABLE.get(key)
 
 
@@ -156,7 +159,7 @@ def get_spec(key: str) -> OpSpec:
 
 def all_specs() -> tuple[OpSpec, ...]:
     """Every row registered so far, primitives first."""
-    _load_primitives()
+    _load_table()
     return tuple(_TABLE.values())
 
 
@@ -172,6 +175,9 @@ def all_attributes(spec: OpSpec, given: Mapping[str, Attribute]) -> dict[str, An
     return {**{name: None if value is REQUIRED else value for name, value in spec.attributes.items()}, **given}
 
 
-def _load_primitives() -> None:
-    if "MatMul" not in _TABLE:
-        import tfgraph.ir.ops  # noqa: F401  (its modules fill the table)
+def _load_table() -> None:
+    """Import the modules that fill the table, once. Composites are defined in a layer above, so they are only named."""
+    if not _LOADED:
+        _LOADED.append(True)
+        for module in _ROWS:
+            importlib.import_module(module)

@@ -48,6 +48,11 @@ def test_what_is_no_protobuf() -> None:
     assert "damaged, or is no ONNX model" in refused(b"PK\x03\x04 this is a zip file, not a model" * 10)
 
 
+def test_a_name_that_is_no_text(make_model: Any) -> None:
+    data = make_model([make_node("Relu", ["input"], ["y"])], {"input": (F, [1])}, ["y"]).SerializeToString()
+    assert "the name b'inp\\xfft' in it is not UTF-8" in refused(data.replace(b"input", b"inp\xfft"))
+
+
 def test_a_truncated_file_at_every_length(make_model: Any) -> None:
     data = simple(make_model).SerializeToString()
     for length in range(len(data)):

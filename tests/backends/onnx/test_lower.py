@@ -161,13 +161,29 @@ def test_attributes_of_every_kind(make_model: Any, run_onnx: Any) -> None:
 
 
 def test_optional_results_that_nothing_reads_are_left_out(make_model: Any) -> None:
-    weights = {name: np.ones(2, np.float32) for name in ("s", "b")}
-    node = make_node("LayerNormalization", ["x", "s", "b"], ["y", "mean", "deviation"])
-    model = make_model([node], {"x": (F, [3, 2])}, ["y", "deviation"], initializers=weights)
-    assert list(lowered(from_onnx(model), _anything("LayerNormalization")).graph.node[0].output)[::2] == [
-        "y",
-        "deviation",
-    ]
+    node = make_node("Dropout", ["x"], ["y", "mask"])
+    for returned, named in ((["y"], ["y"]), (["y", "mask"], ["y", "mask"]), (["mask"], ["y", "mask"])):
+        graph = from_onnx(make_model([node], {"x": (F, [3, 2])}, returned))
+        assert list(lowered(graph).graph.node[0].output) == named
+
+
+def test_a_skip_norm_names_the_sum_and_not_the_statistics_before_it(make_model: Any) -> None:
+    node = make_node("SkipLayerNormalization", ["x", "x", "s", "s"], ["y", "", "", "sum"], domain="com.microsoft")
+    weights = {"s": np.ones(2, np.float32)}
+    model = make_model([node], {"x": (F, [1, 3, 2])}, ["y", "sum"], domains={"com.microsoft": 1}, initializers=weights)
+    graph = from_onnx(model)
+    assert not next(iter(graph)).domain.startswith("carried")
+    (node,) = lowered(graph).graph.node
+    assert list(node.output) == ["y", "", "", "sum"]
+
+
+def test_what_continues_a_past_is_computed_though_nothing_reads_it(make_model: Any, run_onnx: Any) -> None:
+    node = make_node("Attention", ["q", "k", "v", "", "pk", "pv"], ["y", "present_key", "present_value"])
+    inputs = dict.fromkeys(("q", "k", "v", "pk", "pv"), (F, [1, 2, 4, 8]))
+    model = lowered(from_onnx(make_model([node], inputs, {"y": (F, [1, 2, 4, 8])})))
+    assert list(model.graph.node[0].output) == ["y", "present_key", "present_value"]
+    feed = dict.fromkeys(inputs, np.ones((1, 2, 4, 8), np.float32))
+    assert run_onnx(model.SerializeToString(), feed)["y"].shape == (1, 2, 4, 8)
 
 
 def _anything(*keys: str) -> Capabilities:

@@ -227,6 +227,18 @@ def test_functions_are_written_out(make_model: Any, anything: Any, run_onnx: Any
     np.testing.assert_allclose(found, inner(inner(x, 1, 0.25), 0, 0.5), rtol=1e-6)
 
 
+def test_deeply_nested_branches(make_model: Any, round_trip: Any) -> None:
+    graph = branch("inner", [make_node("Neg", ["x"], ["t"])], "t")
+    for depth in range(25):
+        graph = branch(f"depth{depth}", [make_node("If", ["c"], ["t"], then_branch=graph, else_branch=graph)], "t")
+        if depth:  # two copies at the deepest level, one on the way
+            del graph.node[0].attribute[1].g.node[:]
+            graph.node[0].attribute[1].g.node.append(make_node("Abs", ["x"], ["t"]))
+    node = make_node("If", ["c"], ["y"], then_branch=graph, else_branch=graph)
+    model = make_model([node], {"x": (F, [2]), "c": (B, [])}, {"y": (F, [2])})
+    round_trip(model, {"x": np.array([1, -2], np.float32), "c": np.array(True)})
+
+
 def test_a_function_that_calls_itself_is_refused(make_model: Any) -> None:
     model = function_model(make_model)
     model.functions[0].node.append(make_node("Outer", ["a"], ["again"], domain="local"))
@@ -236,7 +248,7 @@ def test_a_function_that_calls_itself_is_refused(make_model: Any) -> None:
 
 def test_functions_that_stand_for_too_many_nodes_are_refused(make_model: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr("tfgraph.backends.onnx.read._MOST_NODES", 5)
-    with pytest.raises(OnnxError, match="more than 5 nodes once its functions are written out"):
+    with pytest.raises(OnnxError, match="the functions of the model stand for more than 5 nodes once written out"):
         from_onnx(function_model(make_model))
 
 

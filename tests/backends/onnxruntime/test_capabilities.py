@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from onnx.helper import make_node
 
-import tfgraph.dsl.functions  # noqa: F401  (the definitions of composite operators)
 from tfgraph.backends.onnx.lower import to_onnx_ir
 from tfgraph.backends.onnx.write import to_bytes
 from tfgraph.backends.onnxruntime.capabilities import _WITHOUT_BFLOAT16, _WITHOUT_FLOAT64, CPU
@@ -141,21 +140,26 @@ def test_every_listed_operator_is_checked() -> None:
     quantised = {key for key in CPU.operators if CPU.operators[key].dtypes == frozenset()} - primitive
     cached = {"com.microsoft::GroupQueryAttention"}
     assert set(CPU.operators) == primitive | set(COMPOSITES) | set(KERNELS) | quantised | cached
-    assert all(find_spec(key) is None for key in KERNELS), "a definition came: move the case to COMPOSITES"
+    defined = {key for key in CPU.operators if (spec := find_spec(key)) is not None and spec.body is not None}
+    assert not defined & set(KERNELS), "a definition came: move the case to COMPOSITES"
 
 
 def test_attention_without_a_bias_is_refused_since_its_kernel_ends_the_process() -> None:
     graph = one_operator("com.microsoft::Attention", (PACKED, (16, 48)), {"num_heads": 2}, DType.FLOAT32)
-    with pytest.raises(TargetError, match="com.microsoft::Attention on cpu does not run without input 2"):
+    with pytest.raises(TargetError, match=r"com\.microsoft::Attention on cpu does not run without input 2"):
         to_onnx_ir(graph, CPU)
 
 
 UNARY = (
-    "Abs ArgMax ArgMin Ceil Cos Dropout Elu Erf Exp Floor HardSigmoid LeakyRelu Log LogSoftmax Neg Reciprocal ReduceL1 "
-    "ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Round "
-    "Selu Sigmoid Sin Softmax Softplus Softsign Sqrt Tan Tanh Trilu"
-).split()
-BINARY = "Add Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mul PRelu Pow Sub Sum".split()
+    *("Abs", "ArgMax", "ArgMin", "Ceil", "Cos", "Dropout", "Elu", "Erf", "Exp", "Floor", "HardSigmoid", "LeakyRelu"),
+    *("Log", "LogSoftmax", "Neg", "Reciprocal", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax"),
+    *("ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare", "Relu", "Round", "Selu", "Sigmoid"),
+    *("Sin", "Softmax", "Softplus", "Softsign", "Sqrt", "Tan", "Tanh", "Trilu"),
+)
+BINARY = (
+    *("Add", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Mean", "Min", "Mul", "PRelu"),
+    *("Pow", "Sub", "Sum"),
+)
 IMAGE = (1, 2, 8, 8)
 PRIMITIVES: dict[str, tuple[Shapes, Mapping[str, Any]]] = {
     **{op: ((X,), {}) for op in UNARY},

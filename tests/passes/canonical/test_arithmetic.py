@@ -101,12 +101,12 @@ def test_a_difference_with_a_number_is_a_sum(fires, leaves):
 
 def test_zero_and_one_are_neutral(fires, leaves):
     fires("drop_neutral", lambda x: F.relu(x + 0.0) * 1.0, {"Relu": 1}, x="batch 8")
-    fires("drop_neutral", lambda x: F.relu(x + np.zeros(8, F32)), {"Relu": 1}, x="batch 8")
+    fires("drop_neutral", lambda x: F.relu(x + np.zeros((1, 1), F32)), {"Relu": 1}, x="batch 8")
     fires("drop_neutral", lambda x: F.negate(x * 1), {"Neg": 1}, x="int64 batch 8")
     leaves("drop_neutral", lambda x: x + 1.0, x="batch 8")
     leaves("drop_neutral", lambda x: x * 0.0, x="batch 8")
     leaves("drop_neutral", lambda x: x + np.zeros((3, 8), F32), x="8")  # three rows from one
-    leaves("drop_neutral", lambda x: x * np.array([1, 1, 1, 1, 1, 1, 1, 1.5], F32), x="batch 8")
+    leaves("drop_neutral", lambda x: x * np.ones(8, F32), x="batch 8")  # the weight of a norm, not trained yet
 
 
 def test_scales_meet_outside(fires, leaves):

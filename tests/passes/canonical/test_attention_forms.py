@@ -200,6 +200,10 @@ def test_a_guard_that_does_more_stays(leaves, op):
     leaves("drop_nan_guard", lambda q, k: guarded(F.log(F.relu(q)), op), **HEADS)  # minus infinity of its own
 
 
+def scaled_gpt2(x, kept):
+    return (x * kept) * 0.125 - (1.0 - kept) * 10000.0
+
+
 def test_a_mask_that_multiplies_and_subtracts_is_a_choice(fires, leaves):
     def gpt2(x, m):
         kept = F.cast(m, "float32")
@@ -207,6 +211,7 @@ def test_a_mask_that_multiplies_and_subtracts_is_a_choice(fires, leaves):
 
     shapes = {"x": "batch 4 seq keys", "m": "bool 1 1 seq keys"}
     fires("mask_by_choice", gpt2, {"Where": 1}, **shapes)
+    fires("mask_by_choice", lambda x, m: scaled_gpt2(x, F.cast(m, "float32")), {"Mul": 1, "Where": 1}, **shapes)
 
     def wider(x, m):
         kept = F.cast(m, "float32")

@@ -9,10 +9,16 @@ from __future__ import annotations
 from tfgraph.dsl import functional as F
 from tfgraph.dsl.definition import definition
 from tfgraph.dsl.tensor import Tensor
+from tfgraph.dsl.trace import current_trace
+from tfgraph.errors import ShapeError
 
 
 def _last_axes(axis: int, rank: int) -> list[int]:
+    """The axes from `axis` on, counted from the end."""
     first = axis if axis < 0 else axis - rank
+    if not -rank <= first < 0:
+        message = f"cannot normalise over the axes from {axis} on: the operand has {rank} axes"
+        raise ShapeError(current_trace().locate(message))
     return list(range(first, 0))
 
 

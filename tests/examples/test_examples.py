@@ -1,0 +1,58 @@
+"""Every example runs, and prints what it promises."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = sorted((ROOT / "examples").glob("[0-9]*.py"))
+PROMISES = {
+    "01_embed_sentences.py": [
+        "Fused: 6 attention, 13 norms, 6 GELU",
+        "What is the economy doing?",
+        "Inflation slowed for the third month in a row.",
+        "1 text of 128 tokens",
+    ],
+}
+
+
+@cache
+def run(path: Path) -> str:
+    """What the example prints, run by a new interpreter; once, however many tests look at it."""
+    done = subprocess.run(
+        [sys.executable, str(path)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_example(path):
+    shown = run(path)
+    assert "\x1b" not in shown
+    for promise in PROMISES[path.name]:
+        assert promise in shown
+
+
+def test_sentences_about_the_query_come_first():
+    rows = re.findall(r"^ *-?\d\.\d{3}  +(.*\.) *$", run(EXAMPLES[0]), re.MULTILINE)
+    assert len(rows) == 12
+    assert {row.split()[0] for row in rows[:3]} == {"Inflation", "The", "Shares"}
+    assert "central bank" in " ".join(rows[:3])
+
+
+def test_every_example_has_its_promises():
+    assert [path.name for path in EXAMPLES] == list(PROMISES)

@@ -1,0 +1,248 @@
+"""BERT, compiled by tfgraph and run by its peers: the same random weights, in turns, in one process.
+
+The peers are in `peers.py`, the timing in `interleave.py`, what is made of it in `timings.py`. Each speed comes with an
+error, measured on a batch with every kind of padding: a faster model that is wrong has won nothing.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from tfgraph.backends.onnxruntime.session import Session
+from tfgraph.bench.checkpoint import write_bert_checkpoint
+from tfgraph.bench.interleave import interleave
+from tfgraph.bench.machine import available_cores, describe_machine, load_average
+from tfgraph.bench.peers import OrtPeer, PeerUnavailable, TorchPeer, optimise_with_onnxruntime
+from tfgraph.bench.shapes import OUTPUT, BatchShape, full_inputs, padded_inputs
+from tfgraph.bench.timings import Ratio, Timings, ratio_to_best
+from tfgraph.compiler import compile
+from tfgraph.errors import InputError
+from tfgraph.ir.constant import Array
+from tfgraph.ir.dtypes import DType
+from tfgraph.models.bert import BertConfig
+from tfgraph.models.configs import published_config
+from tfgraph.pretrained import Pretrained, load
+from tfgraph.tolerance import TOLERANCE, relative_error
+
+Run = Callable[[Mapping[str, Array]], Array]
+"""Inputs by name -> `last_hidden_state` [B, S, H]."""
+
+OURS: Final = "tfgraph"
+TORCH_EXPORT: Final = "torch export"
+ORT_OPTIMISER: Final = "torch export + ORT optimiser"
+TORCH: Final = "torch"
+SHAPES: Final = (BatchShape(1, 128), BatchShape(8, 128), BatchShape(1, 512))
+MODEL: Final = "bert-base-uncased"
+TOLERANCE_OF_RESULT: Final = TOLERANCE[DType.FLOAT32]
+_PADDED_ROWS: Final = 4  # one for each kind of padding
+_UNFUSED: Final = "tfgraph, nothing fused"
+
+# Without it the threads of a session go on spinning for tens of milliseconds after a run, and slow down whichever
+# candidate comes next. It changes nothing within a run.
+_SESSION_CONFIG: Final = {"session.force_spinning_stop": "1"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to measure.
+
+    Attributes:
+        shapes: of the inputs.
+        config: of the model.
+        rounds: timed runs of each candidate at each shape.
+        threads: inside an operator, the same for all; None for one a core.
+        seed: of weights, inputs and orders.
+        with_torch: whether torch itself is timed too, which is slow; its results are compared with in any case.
+
+    Raises:
+        InputError: no shapes, a length beyond the model's, or less than one round or thread.
+    """
+
+    shapes: Sequence[BatchShape] = SHAPES
+    config: BertConfig = field(default_factory=lambda: published_config(MODEL))
+    rounds: int = 25
+    threads: int | None = None
+    seed: int = 0
+    with_torch: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.shapes:
+            raise InputError("there are no shapes to measure: expected at least one, such as 1x128")
+        for shape in self.shapes:
+            if shape.seq > self.config.max_length:
+                raise InputError(f"the model takes at most {self.config.max_length} tokens, and the shape is {shape}")
+        if self.rounds < 1 or (self.threads is not None and self.threads < 1):
+            raise InputError(f"cannot measure {self.rounds} rounds on {self.threads} threads: expected 1 or more")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One candidate at one shape.
+
+    Attributes:
+        error: largest difference from the reference on padded inputs, relative to its largest value.
+    """
+
+    timings: Timings
+    error: float
+
+    @property
+    def is_right(self) -> bool:
+        """Whether its results count as equal to the reference."""
+        return self.error <= TOLERANCE_OF_RESULT
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain data, for JSON."""
+        return {**self.timings.as_dict(), "error": self.error, "is_right": self.is_right}
+
+
+@dataclass(frozen=True)
+class ShapeResult:
+    """All candidates at one shape; no ratio where there is no peer. `load` is the machine's before the first run."""
+
+    shape: BatchShape
+    candidates: Mapping[str, Measured]
+    ratio: Ratio | None
+    load: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain data, for JSON."""
+        return {
+            "shape": str(self.shape),
+            "load_average": self.load,
+            "candidates": {name: each.as_dict() for name, each in self.candidates.items()},
+            "ratio": None if self.ratio is None else self.ratio.as_dict(),
+        }
+
+
+@dataclass(frozen=True)
+class EncoderReport:
+    """What was measured, where, and what is missing and why."""
+
+    settings: Settings
+    threads: int
+    machine: Mapping[str, Any]
+    reference: str
+    skipped: Mapping[str, str]
+    results: Sequence[ShapeResult]
+
+    def is_at_most(self, ratio: float) -> bool:
+        """Whether tfgraph is right, and at every shape takes at most `ratio` times as long as the best peer."""
+        return all(
+            each.ratio is not None and each.ratio.value <= ratio and each.candidates[OURS].is_right
+            for each in self.results
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain data, for JSON."""
+        return {
+            "benchmark": "encoder",
+            "machine": dict(self.machine),
+            "threads": self.threads,
+            "rounds": self.settings.rounds,
+            "seed": self.settings.seed,
+            "session_config": _SESSION_CONFIG,
+            "model": asdict(self.settings.config),
+            "reference": self.reference,
+            "tolerance": TOLERANCE_OF_RESULT,
+            "skipped": dict(self.skipped),
+            "results": [each.as_dict() for each in self.results],
+        }
+
+
+def measure_encoder(settings: Settings, *, on_progress: Callable[[str, int, int], None] | None = None) -> EncoderReport:
+    """Make all candidates, compare their results, and time them.
+
+    Args:
+        settings: what to measure.
+        on_progress: called as `on_progress(activity, done, of)`.
+
+    Raises:
+        ExportError: there is no room for temporary files: about four times the weights.
+    """
+    report = on_progress or (lambda _activity, _done, _of: None)
+    threads = settings.threads or available_cores()
+    with tempfile.TemporaryDirectory(prefix="tfgraph-bench-") as name:
+        folder = Path(name)
+        report("writing random weights", 0, 1)
+        write_bert_checkpoint(folder, settings.config, settings.seed)
+        pretrained = load(folder)
+        report(f"compiling with {OURS}", 0, 1)
+        candidates: dict[str, Run] = {OURS: _ours(pretrained, folder / "tfgraph.onnx", threads)}
+        peers, skipped = _peers(folder, settings.config, threads, report)
+        reference, expected = _reference(peers, pretrained, folder / "unfused.onnx", threads)
+        candidates |= {peer: run for peer, run in peers.items() if peer != TORCH or settings.with_torch}
+        results = [_measure(shape, settings, candidates, expected, report) for shape in settings.shapes]
+    return EncoderReport(settings, threads, describe_machine(), reference, skipped, results)
+
+
+def _ours(pretrained: Pretrained, path: Path, threads: int, fuse: bool = True) -> Run:
+    compile(pretrained, target="cpu", fuse=fuse).save(path)
+    session = Session(path, num_threads=threads, optimize=fuse, config=_SESSION_CONFIG)
+    return lambda inputs: session.run(inputs, [OUTPUT])[OUTPUT]
+
+
+def _peers(
+    folder: Path, config: BertConfig, threads: int, report: Callable[[str, int, int], None]
+) -> tuple[dict[str, Run], dict[str, str]]:
+    """The peers that can be made here, and why the others cannot."""
+    peers: dict[str, Run] = {}
+    skipped: dict[str, str] = {}
+    exported, optimised = folder / "torch.onnx", folder / "optimised.onnx"
+    try:
+        report("loading the weights in torch", 0, 1)
+        peers[TORCH] = torch_peer = TorchPeer(folder, threads)
+        report("exporting from torch", 0, 1)
+        torch_peer.export(exported)
+        peers[TORCH_EXPORT] = OrtPeer(exported, threads, _SESSION_CONFIG)
+    except PeerUnavailable as error:
+        missing = [name for name in (TORCH, TORCH_EXPORT) if name not in peers]
+        return peers, dict.fromkeys((*missing, ORT_OPTIMISER), str(error))
+    try:
+        report("optimising the export with ONNX Runtime", 0, 1)
+        optimise_with_onnxruntime(exported, optimised, config)
+        peers[ORT_OPTIMISER] = OrtPeer(optimised, threads, _SESSION_CONFIG)
+    except PeerUnavailable as error:
+        skipped[ORT_OPTIMISER] = str(error)
+    return peers, skipped
+
+
+def _reference(peers: Mapping[str, Run], pretrained: Pretrained, path: Path, threads: int) -> tuple[str, Run]:
+    """What results are compared with: torch, or without it our own model with nothing fused or optimised."""
+    if TORCH in peers:
+        return TORCH, peers[TORCH]
+    return _UNFUSED, _ours(pretrained, path, threads, fuse=False)
+
+
+def _measure(
+    shape: BatchShape,
+    settings: Settings,
+    candidates: Mapping[str, Run],
+    expected: Run,
+    report: Callable[[str, int, int], None],
+) -> ShapeResult:
+    vocab_size = settings.config.vocab_size
+    report(f"comparing results at {shape}", 0, settings.rounds)
+    padded = padded_inputs(replace(shape, batch=max(shape.batch, _PADDED_ROWS)), vocab_size, settings.seed)
+    right = expected(padded)
+    errors = {name: relative_error(run(padded), right) for name, run in candidates.items()}
+    inputs = full_inputs(shape, vocab_size, settings.seed)
+    load_before = load_average()
+    samples = interleave(
+        {name: partial(run, inputs) for name, run in candidates.items()},
+        rounds=settings.rounds,
+        seed=settings.seed,
+        on_round=lambda done, of: report(f"timing {shape}", done, of),
+    )
+    others = {name: each for name, each in samples.items() if name != OURS}
+    return ShapeResult(
+        shape,
+        {name: Measured(Timings.of(each), errors[name]) for name, each in samples.items()},
+        ratio_to_best(samples[OURS], others) if others else None,
+        load_before,
+    )
