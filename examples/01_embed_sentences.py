@@ -66,6 +66,8 @@ def export_both(folder: Path) -> tuple[tg.Artefact, tg.Artefact]:
     console.print(f"{counted('norms', report.fused, 'Normalization')}, {counted('GELU', report.fused, 'Gelu')}")
     for operator, count in sorted(report.fused.items()):
         console.print(f"  {count:3d} x {operator}")
+    for operator, count in sorted(report.written_out.items()):
+        console.print(f"  {count:3d} x {operator} found, and written out because that is faster on this target")
     for miss in report.near_misses:
         console.print(f"  not fused: {miss}", markup=False)
     return tg.open(folder / "optimised"), tg.open(folder / "plain")

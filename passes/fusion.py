@@ -95,8 +95,10 @@ class FusionPass:
         """Try each variant at each place; return how many were fused, and note in `closest` what nearly was."""
         equal = equal_sizes(graph)
         places: dict[str, list[Node]] = {}
+        order: dict[Node, int] = {}
         for node in graph:
             places.setdefault(node.key, []).append(node)
+            order[node] = len(order)
         fused = 0
         for matcher in matchers:
             for root in places.get(matcher.pattern.root.key, ()):
@@ -106,6 +108,7 @@ class FusionPass:
                 failure = matcher.failure
                 if bindings is not None:
                     problem = fusion.extra_check(matcher.pattern, bindings) if fusion.extra_check else None
+                    problem = problem or _cycle(matcher.pattern, bindings, order)
                     if problem is None:
                         replace_match(graph, fusion, matcher.pattern, bindings, root)
                         fused += 1
@@ -157,6 +160,24 @@ def _near_misses(graph: Graph, fusions: Sequence[Fusion], closest: Mapping[Node,
                 NearMiss(attempt.key, node.describe(), str(attempt.failure), attempt.failure.matched, attempt.size)
             )
     return missed
+
+
+def _cycle(pattern: Pattern, bindings: Bindings, order: Mapping[Node, int]) -> str | None:
+    """Why fusing would make a cycle, which it does where an operand is computed from one of several results."""
+    if len(pattern.outputs) == 1:
+        return None
+    results = {bindings.values[value].producer for value in pattern.outputs}
+    first = min(order.get(node, 0) for node in results if node is not None)
+    waiting = [bindings.values[value] for value in pattern.inputs.values() if value in bindings.values]
+    seen: set[Node] = set()
+    while waiting:
+        node = waiting.pop().producer
+        if node in results and node is not None:
+            return f"an operand is computed from its result %{node.output.name}"
+        if node is not None and node not in seen and order.get(node, first) >= first:  # what comes before cannot be
+            seen.add(node)
+            waiting += [value for value in node.inputs if value is not None]
+    return None
 
 
 def replace_match(graph: Graph, fusion: Fusion, pattern: Pattern, bindings: Bindings, root: Node) -> Node:

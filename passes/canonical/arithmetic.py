@@ -100,9 +100,16 @@ def divide_by_constant(node: Node, rewriter: Rewriter) -> Value | None:
     x, divisor = node.required(0), scalar_of(node.input(1))
     if divisor is None or divisor == 0.0 or not _is_float(node) or not _can_hold(x, 1.0 / divisor):
         return None
-    if x.constant is not None or not _keeps_shape(x, node):
+    if x.constant is not None or not _keeps_shape(x, node) or is_soft_cap(node):
         return None
     return rewriter.emit("Mul", [x, rewriter.scalar(1.0 / divisor, x)])
+
+
+def is_soft_cap(node: Node) -> bool:
+    """Whether the quotient `node` is that of `tanh(x / c) * c`."""
+    tanhs = [user for user in node.output.users if user.key == "Tanh"]
+    products = [user for tanh in tanhs for user in tanh.output.users if user.key == "Mul"]
+    return any(product.input(1) is node.input(1) for product in products)
 
 
 @ARITHMETIC.rule("Sub")

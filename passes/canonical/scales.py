@@ -6,9 +6,11 @@ layers, where the other operand is a weight.
 
 from __future__ import annotations
 
+import math
+
 from tfgraph.ir.graph import Node, Value
 from tfgraph.passes.canonical.arithmetic import scaled
-from tfgraph.passes.rewrite import Rewriter, RuleSet
+from tfgraph.passes.rewrite import Rewriter, RuleSet, scalar_of
 
 SCALES = RuleSet()
 
@@ -47,3 +49,24 @@ def scale_after_product(node: Node, rewriter: Rewriter) -> Value | None:
         product = rewriter.emit("MatMul", [x, right] if index == 0 else [left, x])
         return rewriter.emit("Mul", [product, rewriter.scalar(factor, product)])
     return None
+
+
+@SCALES.rule("Mul")
+def part_soft_cap(node: Node, rewriter: Rewriter) -> Value | None:
+    """`tanh(x * c) * cap` is written `tanh(x * (c * cap) / cap) * cap`, for a matrix product x: attention's soft cap.
+
+    So its scale is by itself; `divide_by_constant` leaves this quotient alone.
+    """
+    tanh, cap = node.required(0).producer, scalar_of(node.input(1))
+    if tanh is None or tanh.key != "Tanh" or tanh.output.num_uses != 1 or not cap:
+        return None
+    inner = scaled(tanh.required(0))
+    if inner is None or tanh.output.type.known_shape != node.output.type.known_shape:
+        return None
+    scores, scale = inner[0], inner[1] * cap
+    if scores.producer is None or scores.producer.key != "MatMul":
+        return None
+    if not math.isclose(scale, 1.0, rel_tol=1e-6):
+        scores = rewriter.emit("Mul", [scores, rewriter.scalar(scale, scores)])
+    quotient = rewriter.emit("Div", [scores, node.required(1)])
+    return rewriter.emit("Mul", [rewriter.emit("Tanh", [quotient]), node.required(1)])

@@ -20,7 +20,7 @@ _GROUP = symbol("group") * symbol("k")
 def _attention_variants() -> Iterator[Variant]:
     """Every combination of mask, grouping, past, soft cap, causality and scale; the most specific first."""
     for past in (True, False):
-        for grouped in (False, True):
+        for grouped in (True, False):  # else repeated heads would be taken for heads
             heads, kv_heads = (_GROUP, "k") if grouped else ("n", "n")
             keys = "t"
             inputs = {
@@ -61,7 +61,7 @@ ATTENTION = Fusion("Attention", attention, tuple(_attention_variants()), witness
 def _folded_attention_variants() -> Iterator[Variant]:
     """Attention over [batch, seq, heads * head_dim]: the definition splits the heads and calls itself."""
     for past in (True, False):
-        for grouped in (False, True):
+        for grouped in (True, False):  # else repeated heads would be taken for heads
             heads, kv_heads = (_GROUP, symbol("k")) if grouped else (symbol("n"), symbol("n"))
             inputs = {
                 "q": floats("b", "s", heads * symbol("d")),

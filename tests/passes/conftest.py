@@ -147,11 +147,11 @@ def optimise_fixture() -> Callable[..., Optimised]:
     return optimise
 
 
-def kernels(layout: str) -> Capabilities:
+def kernels(layout: str, whole_masks: bool = True) -> Capabilities:
     """All of ONNX Runtime's kernels, whether they are fast or not, with attention in the form `layout`."""
     cpu = get_target("cpu")
     operators = {key: replace(support, slower_than_body="") for key, support in cpu.operators.items()}
-    attention = AttentionSupport(layout=layout, adds_whole_mask=layout != "heads")
+    attention = AttentionSupport(layout=layout, adds_whole_mask=whole_masks)
     return replace(cpu, name=layout, operators=operators, attention=attention)
 
 

@@ -6,6 +6,7 @@ error, measured on a batch with every kind of padding: a faster model that is wr
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -18,7 +19,7 @@ from tfgraph.bench.checkpoint import write_bert_checkpoint
 from tfgraph.bench.interleave import interleave
 from tfgraph.bench.machine import available_cores, describe_machine, load_average
 from tfgraph.bench.peers import OrtPeer, PeerUnavailable, TorchPeer, optimise_with_onnxruntime
-from tfgraph.bench.shapes import OUTPUT, BatchShape, full_inputs, padded_inputs
+from tfgraph.bench.shapes import OUTPUT, PADDINGS, BatchShape, full_inputs, padded_inputs
 from tfgraph.bench.timings import Ratio, Timings, ratio_to_best
 from tfgraph.compiler import compile
 from tfgraph.errors import InputError
@@ -39,7 +40,6 @@ TORCH: Final = "torch"
 SHAPES: Final = (BatchShape(1, 128), BatchShape(8, 128), BatchShape(1, 512))
 MODEL: Final = "bert-base-uncased"
 TOLERANCE_OF_RESULT: Final = TOLERANCE[DType.FLOAT32]
-_PADDED_ROWS: Final = 4  # one for each kind of padding
 _UNFUSED: Final = "tfgraph, nothing fused"
 
 # Without it the threads of a session go on spinning for tens of milliseconds after a run, and slow down whichever
@@ -85,20 +85,26 @@ class Measured:
     """One candidate at one shape.
 
     Attributes:
-        error: largest difference from the reference on padded inputs, relative to its largest value.
+        errors: for each kind of padding (`shapes.PADDINGS`), the largest difference from the reference, relative to the
+            larger of 1 and its largest value.
     """
 
     timings: Timings
-    error: float
+    errors: Mapping[str, float]
+
+    def error(self, *paddings: str) -> float:
+        """The largest error over the kinds of padding named, or over all."""
+        return max(self.errors[padding] for padding in paddings or self.errors)
 
     @property
     def is_right(self) -> bool:
-        """Whether its results count as equal to the reference."""
-        return self.error <= TOLERANCE_OF_RESULT
+        """Whether its results count as equal to the reference, whatever the padding."""
+        return self.error() <= TOLERANCE_OF_RESULT
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain data, for JSON."""
-        return {**self.timings.as_dict(), "error": self.error, "is_right": self.is_right}
+        """As plain data, for JSON, where an infinite error is null."""
+        errors = {padding: error if math.isfinite(error) else None for padding, error in self.errors.items()}
+        return {**self.timings.as_dict(), "errors": errors, "is_right": self.is_right}
 
 
 @dataclass(frozen=True)
@@ -228,9 +234,9 @@ def _measure(
 ) -> ShapeResult:
     vocab_size = settings.config.vocab_size
     report(f"comparing results at {shape}", 0, settings.rounds)
-    padded = padded_inputs(replace(shape, batch=max(shape.batch, _PADDED_ROWS)), vocab_size, settings.seed)
+    padded = padded_inputs(replace(shape, batch=max(shape.batch, len(PADDINGS))), vocab_size, settings.seed)
     right = expected(padded)
-    errors = {name: relative_error(run(padded), right) for name, run in candidates.items()}
+    errors = {name: _errors(run(padded), right) for name, run in candidates.items()}
     inputs = full_inputs(shape, vocab_size, settings.seed)
     load_before = load_average()
     samples = interleave(
@@ -246,3 +252,11 @@ def _measure(
         ratio_to_best(samples[OURS], others) if others else None,
         load_before,
     )
+
+
+def _errors(result: Array, right: Array) -> dict[str, float]:
+    """The error of each kind of padding, which the rows of a padded batch have in turn."""
+    if result.shape != right.shape:
+        return dict.fromkeys(PADDINGS, math.inf)
+    kinds = len(PADDINGS)
+    return {padding: relative_error(result[row::kinds], right[row::kinds]) for row, padding in enumerate(PADDINGS)}

@@ -34,6 +34,9 @@ DECODER_SECONDS: Final = 5.0
 DECODER_BYTES: Final = 500_000_000
 """Limit of the memory that this takes, as above."""
 
+LAYERS: Final = (12, 24, 48, 96)
+"""Each twice the one before: the time must double as well."""
+
 _SOURCE_ROOT: Final = Path(__file__).resolve().parents[2]
 
 
@@ -53,7 +56,7 @@ class Settings:
 
     checkpoint: BertConfig = field(default_factory=lambda: published_config("bert-base-uncased"))
     decoder: DecoderSize = GPT3
-    layers: Sequence[int] = (12, 24, 48, 96)
+    layers: Sequence[int] = LAYERS
     repeats: int = 3
 
     def __post_init__(self) -> None:
@@ -71,7 +74,7 @@ class Measurement:
 
     def median(self, key: str) -> float:
         """The median over the runs."""
-        return statistics.median(run[key] for run in self.runs)
+        return float(statistics.median(run[key] for run in self.runs))
 
     def least(self, key: str) -> float:
         """The smallest of the runs."""
@@ -79,7 +82,7 @@ class Measurement:
 
     def phase(self, name: str) -> float:
         """The median of a phase, in seconds."""
-        return statistics.median(run["phases"][name] for run in self.runs)
+        return float(statistics.median(run["phases"][name] for run in self.runs))
 
     @property
     def phases(self) -> list[str]:

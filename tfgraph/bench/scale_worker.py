@@ -67,7 +67,7 @@ def measure_export(checkpoint: str, folder: str) -> dict[str, Any]:
     report = compiled.report
     return {
         "bytes": (source / WEIGHTS_FILE).stat().st_size,
-        "copy_seconds": sum(copies) / len(copies),
+        "copy_seconds": min(copies),  # the stricter one: it is taken off
         "copies": copies,
         "memory": taken,
         **clock.result(report.seconds),

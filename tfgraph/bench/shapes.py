@@ -13,6 +13,9 @@ from tfgraph.ir.constant import Array
 
 OUTPUT: Final = "last_hidden_state"
 INPUTS: Final = ("input_ids", "attention_mask", "token_type_ids")
+PADDINGS: Final = ("none", "right", "left", "holes")
+"""Where a row of a padded batch has padding; the rows have these in turn."""
+
 _TEXT: Final = re.compile(r"(\d{1,6})[x×](\d{1,6})")
 
 
@@ -41,7 +44,7 @@ class BatchShape:
 
 
 def padded_inputs(shape: BatchShape, vocab_size: int, seed: int = 0) -> dict[str, Array]:
-    """Random tokens of two types with every kind of padding: row by row none, right, left, and holes.
+    """Random tokens of two types with every kind of padding, row by row those of `PADDINGS` in turn.
 
     Returns:
         int64 arrays [batch, seq] by input name; each row has a token at least.
@@ -51,12 +54,12 @@ def padded_inputs(shape: BatchShape, vocab_size: int, seed: int = 0) -> dict[str
     mask = np.ones((batch, seq), np.int64)
     padding = seq // 3
     for row in range(batch):
-        match row % 4:
-            case 1:
+        match PADDINGS[row % len(PADDINGS)]:
+            case "right":
                 mask[row, seq - padding :] = 0
-            case 2:
+            case "left":
                 mask[row, :padding] = 0
-            case 3:
+            case "holes":
                 mask[row, 1::3] = 0
     return {
         "input_ids": generator.integers(0, vocab_size, (batch, seq)),

@@ -98,9 +98,9 @@ def scale_command(
     The decoder has 175 billion parameters at 96 layers and no weights. Each measurement has a process of its own;
     memory counts from where everything is imported.
     """
-    from tfgraph.bench.scale import Settings, measure_scale
+    from tfgraph.bench.scale import LAYERS, Settings, measure_scale
 
-    settings = Settings(repeats=repeats, **({"layers": layers} if layers else {}))
+    settings = Settings(layers=sorted(set(layers)) if layers else LAYERS, repeats=repeats)
     with _progress(shown=not as_json) as on_progress:
         report = measure_scale(settings, on_progress=on_progress)
     _save(save, report.as_dict())
@@ -133,6 +133,8 @@ def _save(path: Path | None, data: dict[str, Any]) -> None:
 
 
 def _print_encoder(console: Console, report: EncoderReport) -> None:
+    from tfgraph.bench.encoder import TOLERANCE_OF_RESULT
+
     config = report.settings.config
     console.print(
         Text(
@@ -147,7 +149,13 @@ def _print_encoder(console: Console, report: EncoderReport) -> None:
         _print_shape(console, result)
     for name, reason in report.skipped.items():
         console.print(Text(f"skipped: {name}: {reason}", style="yellow"), soft_wrap=True)
-    console.print(Text(f"Errors are against {report.reference}, relative to its largest value."), soft_wrap=True)
+    console.print(
+        Text(
+            f"Errors are against {report.reference}, relative to its largest value; the first is with padding on the "
+            f"right or none, and ! marks those above {TOLERANCE_OF_RESULT:g}."
+        ),
+        soft_wrap=True,
+    )
 
 
 def _print_shape(console: Console, result: ShapeResult) -> None:
@@ -158,11 +166,12 @@ def _print_shape(console: Console, result: ShapeResult) -> None:
             f"{1e3 * each.timings.lower_quartile:.1f} to {1e3 * each.timings.upper_quartile:.1f}",
             f"{1e3 * each.timings.best:.1f}",
             f"{1e3 * each.timings.cpu_median:.1f}",
-            f"{each.error:.1e}" + ("" if each.is_right else " !"),
+            _error_text(each.error("none", "right")),
+            _error_text(each.error()),
         ]
         for name, each in result.candidates.items()
     ]
-    columns = ["", "Median ms", "Quartiles", "Least", "Processor ms", "Error"]
+    columns = ["", "Median ms", "Quartiles", "Least", "Processor ms", "Error", "Error, any padding"]
     console.print(table(str(result.shape), columns, rows))
     if result.ratio is not None:
         ratio = result.ratio
@@ -194,34 +203,32 @@ def _print_scale(console: Console, report: ScaleReport) -> None:
     title = f"From a checkpoint of {bytes_text(int(export.median('bytes')))} to an optimised file"
     console.print(table(title, ["", "Seconds", "Limit"], rows))
     rows = []
+    fewer: tuple[int, float] | None = None
     for layers, each in report.decoders.items():
-        seconds = each.median("seconds")
+        least = each.least("seconds")
+        more = "" if fewer is None else f"{1e3 * (least - fewer[1]) / (layers - fewer[0]):.1f}"
+        fewer = layers, least
         rows.append(
             [
                 str(layers),
                 count_text(each.median("parameters")),
                 *(f"{each.phase(phase):.2f}" for phase in each.phases if phase != "declare"),
-                f"{seconds:.2f}",
-                f"{each.least('seconds'):.2f}",
+                f"{each.median('seconds'):.2f}",
+                f"{least:.2f}",
                 f"{each.median('cpu_seconds'):.2f}",
-                f"{1e3 * seconds / layers:.1f}",
+                more,
                 _memory_text(each.memory),
             ]
         )
-    columns = [
-        "Layers",
-        "Parameters",
-        "Trace",
-        "Passes",
-        "Lower",
-        "In all",
-        "Least",
-        "Processor",
-        "ms a layer",
-        "Memory",
-    ]
+    columns = ["Layers", "Parameters", "Trace", "Passes", "Lower", "In all", "Least", "CPU", "ms a layer", "Memory"]
     console.print(table("A decoder of GPT-3's width, without weights", columns, rows, left=0))
-    console.print(Text(f"Limits at 96 layers: {DECODER_SECONDS:g} s and {bytes_text(DECODER_BYTES)}."), soft_wrap=True)
+    console.print(
+        Text(
+            f"ms a layer: of the layers beyond the row above. Limits at 96 layers: {DECODER_SECONDS:g} s and "
+            f"{bytes_text(DECODER_BYTES)}."
+        ),
+        soft_wrap=True,
+    )
     for line in report.exceeded():
         console.print(Text(f"exceeded: {line}", style="bold red"), soft_wrap=True)
 
@@ -236,6 +243,12 @@ def _print_machine(console: Console, machine: Any, load: float | None) -> None:
             ),
             soft_wrap=True,
         )
+
+
+def _error_text(error: float) -> str:
+    from tfgraph.bench.encoder import TOLERANCE_OF_RESULT
+
+    return f"{error:.1e}" + ("" if error <= TOLERANCE_OF_RESULT else " !")
 
 
 def _median(numbers: list[float]) -> float:

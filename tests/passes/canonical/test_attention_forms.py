@@ -71,6 +71,26 @@ def test_a_scale_of_a_weight_or_of_another_reader_stays(leaves):
     leaves("scale_after_product", shared, **HEADS)
 
 
+def test_a_soft_cap_has_a_scale_of_its_own(fires, leaves):
+    def merged(q, k):
+        return F.tanh(scores_of(q, k) * 0.005) * 50.0
+
+    after = fires("part_soft_cap", merged, {"Transpose": 1, "MatMul": 1, "Mul": 2, "Div": 1, "Tanh": 1}, **HEADS)
+    assert [node.key for node in after][-4:] == ["Mul", "Div", "Tanh", "Mul"]
+    unscaled = {"Transpose": 1, "MatMul": 1, "Mul": 1, "Div": 1, "Tanh": 1}
+    fires("part_soft_cap", lambda q, k: F.tanh(scores_of(q, k) * 0.02) * 50.0, unscaled, **HEADS)
+    leaves("part_soft_cap", lambda q, k: F.tanh(scores_of(q, k) * 0.125 / 50.0) * 50.0, **HEADS)
+    leaves("divide_by_constant", lambda q, k: F.tanh(scores_of(q, k) * 0.125 / 50.0) * 50.0, **HEADS)
+    leaves("part_soft_cap", lambda q, k: F.tanh(F.exp(q) * 0.02) * 50.0, **HEADS)  # no scores
+    leaves("part_soft_cap", lambda q, k: F.sigmoid(scores_of(q, k) * 0.02) * 50.0, **HEADS)
+
+    def shared(q, k):
+        capped = F.tanh(scores_of(q, k) * 0.02)
+        return capped * 50.0, capped
+
+    leaves("part_soft_cap", shared, **HEADS)
+
+
 def test_masks_of_one_softmax_become_one_operand(fires):
     masks = {"bias": "1 4 seq keys", "mask": "batch 1 1 keys"}
     fires(
