@@ -42,7 +42,7 @@ def mask_by_tokens(node: Node, rewriter: Rewriter) -> tuple[Value, ...] | None:
     if mask is None or mask.dtype is not DType.BOOL or mask.rank != 4 or mask.shape[1:3] != (1, 1):
         return None
     tokens = _tokens(mask)
-    if tokens is None:
+    if tokens is None or tokens.shape != (mask.shape[0], mask.shape[3]):
         return None
     if tokens.dtype is not DType.INT32:
         tokens = rewriter.emit("Cast", [tokens], {"to": "int32"})

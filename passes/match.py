@@ -88,10 +88,20 @@ class Matcher:
         if bindings is None:
             return None
         for result in self.pattern.outputs[1:]:
-            if result not in bindings.values:
+            if result not in bindings.values and not self._bind_sibling(result, bindings):
                 self._fail(bindings, "one of the results has no counterpart")
                 return None
         return self._check_inside(bindings)
+
+    def _bind_sibling(self, result: Value, bindings: Bindings) -> bool:
+        """Bind a result that no operand led to, if another result of its node is bound."""
+        expected = result.producer
+        found = None if expected is None else bindings.nodes.get(expected)
+        if expected is None or found is None or len(found.outputs) < len(expected.outputs):
+            return False
+        value = found.outputs[expected.outputs.index(result)]
+        bindings.values[result] = value
+        return self._unify_types(result, value, bindings)
 
     # -- walking -------------------------------------------------------------------------------------------------------
 

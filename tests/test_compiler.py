@@ -129,11 +129,20 @@ def test_a_module_without_inputs(block):
 
 
 def test_weights_without_values(tmp_path):
-    model = tg.compile(nn.Linear(2, 2), inputs={"x": tg.spec("float32", ["n", 2])})
+    text = str(tg.trace(nn.Linear(2, 2), x=tg.spec("float32", ["n", 2])))  # text has the types of weights alone
+    model = tg.compile(tg.parse_graph(text))
     with pytest.raises(CheckpointError, match="2 of 2 weights have no values"):
         model.save(tmp_path / "model.onnx")
     with pytest.raises(CheckpointError, match="load a checkpoint, or call `init_weights\\(\\)`, first"):
         model(x=np.zeros((1, 2), np.float32))
+
+
+def test_a_model_that_was_only_declared_runs_on_its_initial_weights():
+    spec = tg.spec("float32", ["n", 2])
+    x = np.ones((3, 2), np.float32)
+    first, again = (tg.compile(nn.Linear(2, 2), inputs={"x": spec})(x=x) for _ in range(2))
+    assert np.array_equal(first, again)
+    assert 0 < np.abs(first).max() < 0.2  # N(0, 0.02^2) weights, no bias to start from
 
 
 def test_a_place_that_cannot_be_written(block, tmp_path):

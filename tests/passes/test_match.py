@@ -289,6 +289,23 @@ def test_several_results(matches):
     assert [found.values[value].name for value in looking.pattern.outputs] == ["Sqrt", "Exp"]
 
 
+def test_results_of_one_node(matches, op):
+    """Nothing leads to the second result of the split but the node itself."""
+
+    def pattern(x):
+        first, second = F.split(x, (4, 4), -1)
+        return F.sqrt(first), second
+
+    def forward(x):
+        first, second = op("Split", x, axis=-1, num_outputs=2, outputs=2)
+        return F.sqrt(first), F.sin(second)
+
+    looking = matcher(pattern, {"x": floats("...", 8)}, results=(0, 1))
+    found = matches(looking, forward, x="batch 8")
+    split = found.nodes[looking.pattern.outputs[1].producer]
+    assert found.values[looking.pattern.outputs[1]] is split.outputs[1]
+
+
 def test_a_result_that_is_not_above_the_first_has_no_counterpart(matches):
     looking = matcher(lambda x: (F.sqrt(x), F.exp(x)), {"x": X}, results=(0, 1))
     assert matches(looking, lambda x: (F.sqrt(x), F.exp(x)), x="8") is None

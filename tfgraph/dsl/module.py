@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from tfgraph.dsl.initial import SCALE, InitialConstant, initial_array
 from tfgraph.dsl.tensor import Operable, Tensor
 from tfgraph.dsl.trace import Trace, current_trace
 from tfgraph.errors import CheckpointError, ShapeError, TraceError
@@ -23,7 +24,8 @@ from tfgraph.ir.dtypes import DType, as_dtype
 class Parameter(Operable):
     """A weight: a dtype, a shape, and a handle to its elements, which may be absent.
 
-    `initial` says what `Module.init_weights` fills it with: `"normal"`, `"zeros"` or `"ones"`.
+    `initial` says what it starts from: `"normal"`, `"zeros"` or `"ones"`. A weight that is still absent when its model
+    is traced has these numbers in the graph, the same ones each time (`initial.py`).
     """
 
     __slots__ = ("data", "initial")
@@ -47,6 +49,10 @@ class Parameter(Operable):
 
     def in_trace(self, trace: Trace) -> Tensor:
         return trace.parameter(self)
+
+    def in_graph(self, path: str) -> Constant:
+        """What the graph holds for the parameter at `path`: its elements, or the ones that it starts from."""
+        return self.data if self.data.has_data else InitialConstant(path, self.dtype, self.shape, self.initial)
 
     def __repr__(self) -> str:
         return f"Parameter({self.dtype}{list(self.shape)}{'' if self.data.has_data else ', absent'})"
@@ -72,6 +78,10 @@ class Buffer(Operable):
 
     def in_trace(self, trace: Trace) -> Tensor:
         return trace.parameter(self)
+
+    def in_graph(self, path: str) -> Constant:
+        """What the graph holds for the buffer."""
+        return self.data
 
     def __repr__(self) -> str:
         return f"Buffer({self.dtype}{list(self.shape)})"
@@ -159,16 +169,13 @@ class Module:
         for path, parameter in parameters.items():
             parameter.data = _with_dtype(handles[path], parameter.dtype)
 
-    def init_weights(self, seed: int = 0, scale: float = 0.02) -> None:
+    def init_weights(self, seed: int = 0, scale: float = SCALE) -> None:
         """Fill every absent weight: normal ones from N(0, scale^2), in the order of the paths; the rest as declared."""
         generator = np.random.default_rng(seed)
         for _, parameter in self.named_parameters():
             if parameter.data.has_data:
                 continue
-            if parameter.initial == "normal":
-                array = generator.standard_normal(parameter.shape, np.float32) * np.float32(scale)
-            else:
-                array = np.full(parameter.shape, 1.0 if parameter.initial == "ones" else 0.0, np.float32)
+            array = initial_array(parameter.shape, parameter.initial, generator, scale)
             parameter.data = ArrayConstant(array, parameter.dtype)
 
     def __repr__(self) -> str:

@@ -171,7 +171,8 @@ class Trace:
         if id(parameter) not in self._parameters:
             kind = type(parameter).__name__.lower()
             name = self._paths.get(id(parameter)) or (f"{self.scope}.{kind}" if self.scope else kind)
-            self._parameters[id(parameter)] = parameter, Tensor(self.graph.add_constant(parameter.data, name), self)
+            value = self.graph.add_constant(parameter.in_graph(name), name)
+            self._parameters[id(parameter)] = parameter, Tensor(value, self)
         return self._parameters[id(parameter)][1]
 
     def _own(self, tensor: Tensor) -> Value:
