@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from tfgraph.capabilities import Capabilities
+from tfgraph.ir.build import refresh_types
 from tfgraph.ir.constant import constant_key
 from tfgraph.ir.graph import Graph, Node, Opaque, Value
+from tfgraph.ir.optable import find_spec
 from tfgraph.passes.report import PassResult
 
 
@@ -41,6 +43,7 @@ def merge_equal_constants(graph: Graph) -> int:
 def merge_equal_nodes(graph: Graph) -> int:
     """Common-subexpression elimination: of equal applications to equal operands, keep the first; count the others."""
     merged = 0
+    stale = False  # a size that only running tells has another name in each node
     known: dict[Any, Node] = {}
     for node in graph:
         key = _node_key(node)
@@ -50,16 +53,19 @@ def merge_equal_nodes(graph: Graph) -> int:
         if kept is node:
             continue
         for old, new in zip(node.outputs, kept.outputs, strict=True):
+            stale = stale or old.type != new.type
             graph.replace_all_uses(old, new)
         graph.erase(node)
         merged += 1
+    if stale:
+        refresh_types(graph)
     return merged
 
 
 def _node_key(node: Node) -> Any:
     attributes = tuple(sorted(node.attributes.items()))
-    if any(isinstance(value, Opaque) for _, value in attributes) or node.op.startswith("Random"):
-        return None
+    if find_spec(node.key) is None or any(isinstance(value, Opaque) for _, value in attributes):
+        return None  # what is only carried may be random
     return (node.key, tuple(map(id, node.inputs)), attributes, len(node.outputs))
 
 

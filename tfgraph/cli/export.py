@@ -100,6 +100,10 @@ def _print_report(console: Console, pretrained: Pretrained, out: Path, report: R
     if report.fused:
         fused = sorted(report.fused.items(), key=lambda item: (-item[1], item[0]))
         console.print(table("Fused", ["Operator", "Count"], [[key, str(count)] for key, count in fused]))
+    if report.written_out:
+        title = f"Found, and written out by definition for {report.target}"
+        written = sorted(report.written_out.items())
+        console.print(table(title, ["Operator", "Count"], [[key, str(count)] for key, count in written]))
     if report.near_misses:
         console.print(Text(f"Not fused ({len(report.near_misses)})", style="bold"))
         for miss in report.near_misses:
