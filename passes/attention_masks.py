@@ -103,8 +103,8 @@ def _tokens(mask: Value) -> Value | None:
     value = mask
     while value.producer is not None and value.producer.key in ("Reshape", "Unsqueeze", "Cast"):
         value = value.producer.required(0)
-        if value.dtype.is_integer:
-            return value if value.type.known_shape is not None and value.rank == 2 else None
+        if value.dtype.is_integer and value.type.known_shape is not None and value.rank == 2:
+            return value
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tfgraph.capabilities import Capabilities
-from tfgraph.errors import GraphError
+from tfgraph.errors import ExportError, GraphError, VerificationError
 from tfgraph.ir.graph import Graph
 from tfgraph.ir.verify import verify
 from tfgraph.passes.report import PassResult, Report, Stage
@@ -88,7 +89,8 @@ class Pipeline:
         graph's text is written to that folder before the first and after each pass.
 
         Raises:
-            VerificationError: a pass broke the graph (only with `check`).
+            VerificationError: a pass broke the graph (only with `check`); the message names it.
+            ExportError: the folder for the dumps cannot be written.
         """
         report = Report(target.name, nodes_before=len(graph))
         dump_folder = os.environ.get("TFGRAPH_DUMP")
@@ -104,22 +106,40 @@ class Pipeline:
             if dump:
                 dump.write(step.name, graph)
             if check:
-                verify(graph)
+                _verify_after(step.name, graph)
                 check(step.name, graph)
         report.nodes_after = len(graph)
         report.operators = Counter(node.key for node in graph)
         return report
 
 
+def _verify_after(name: str, graph: Graph) -> None:
+    try:
+        verify(graph)
+    except VerificationError as error:
+        message = f"pass '{name}' broke the graph: {error}. This is a bug in the pass: please report it with the model"
+        raise VerificationError(message) from error
+
+
 class _Dump:
     """Numbered files of a graph's text in a folder."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._count = 0
 
     def write(self, label: str, graph: Graph) -> None:
-        name = f"{graph.name}.{self._count:02d}.{label}.txt"
-        (self._folder / name).write_text(str(graph), encoding="utf-8")
+        """Write the text of `graph` to the next file.
+
+        Raises:
+            ExportError: the folder or the file cannot be written.
+        """
+        name = re.sub(r"[^\w.-]+", "_", graph.name)  # a model's name may hold slashes
+        path = self._folder / f"{name}.{self._count:02d}.{label}.txt"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(str(graph), encoding="utf-8")
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ExportError(f"cannot write {path}: {reason}. TFGRAPH_DUMP must name a folder to write to") from None
         self._count += 1

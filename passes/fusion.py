@@ -64,7 +64,7 @@ class FusionPass:
         self._fusions = fusions
         self._canonical = canonical
         self._wanted = wanted
-        self._matchers: dict[int, list[Matcher]] = {}
+        self._patterns: dict[int, list[Pattern]] = {}
 
     def run(self, graph: Graph, target: Capabilities) -> PassResult:
         """Fuse what is found."""
@@ -72,7 +72,8 @@ class FusionPass:
         closest: dict[Node, Attempt] = {}
         wanted = [(index, fusion) for index, fusion in enumerate(self._fusions) if self._wanted(target, fusion.key)]
         for index, fusion in wanted:
-            count = self._apply(graph, fusion, self._patterns(index), closest)
+            matchers = [Matcher(pattern) for pattern in self._patterns_of(index)]
+            count = self._apply(graph, fusion, matchers, closest)
             if count:
                 result.changes[fusion.key] += count
         graph.sort()
@@ -81,15 +82,14 @@ class FusionPass:
         result.near_misses = _near_misses(graph, [fusion for _, fusion in wanted], closest)
         return result
 
-    def _patterns(self, index: int) -> Sequence[Matcher]:
-        """The matchers of one fusion, made when they are first needed."""
-        if index not in self._matchers:
+    def _patterns_of(self, index: int) -> Sequence[Pattern]:
+        """The patterns of one fusion, made when they are first needed, and kept."""
+        if index not in self._patterns:
             fusion = self._fusions[index]
-            self._matchers[index] = [
-                Matcher(make_pattern(fusion.key, fusion.definition, variant, self._canonical))
-                for variant in fusion.variants
+            self._patterns[index] = [
+                make_pattern(fusion.key, fusion.definition, variant, self._canonical) for variant in fusion.variants
             ]
-        return self._matchers[index]
+        return self._patterns[index]
 
     def _apply(self, graph: Graph, fusion: Fusion, matchers: Sequence[Matcher], closest: dict[Node, Attempt]) -> int:
         """Try each variant at each place; return how many were fused, and note in `closest` what nearly was."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from tfgraph.capabilities import Capabilities
 from tfgraph.passes.attention_masks import prepare_masks
 from tfgraph.passes.base import FunctionPass, Pipeline
@@ -28,8 +30,9 @@ def _is_microsoft(target: Capabilities, key: str) -> bool:
     return target.attention.layout == "microsoft" and key in target.operators
 
 
+@cache
 def optimising() -> Pipeline:
-    """Canonicalise, fuse, and write out what the target lacks."""
+    """Canonicalise, fuse, and write out what the target lacks. Made once, since it keeps the patterns it has traced."""
     return Pipeline(
         (
             FunctionPass("canonicalise", canonicalise, ensures=_CANONICAL),

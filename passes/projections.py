@@ -45,7 +45,9 @@ def linear_layer(value: Value | None) -> Projection | None:
     if product.key != "MatMul":
         return None
     weight = product.required(1).constant
-    return None if weight is None or len(weight.shape) != 2 else Projection(product.required(0), weight, bias)
+    if weight is None or len(weight.shape) != 2 or (bias is not None and bias.shape != weight.shape[1:]):
+        return None
+    return Projection(product.required(0), weight, bias)
 
 
 @PROJECTIONS.rule("com.microsoft::MultiHeadAttention")
