@@ -75,7 +75,7 @@ def write_out_bias(node: Node, rewriter: Rewriter) -> tuple[Value, ...] | None:
     if past is not None:
         columns = rewriter.emit("Add", [columns, _size(rewriter, past, 2)])
     rows = _size(rewriter, query, 2)
-    target = rewriter.emit("Concat", [rewriter.ints([1, 1]), rows, columns], {"axis": 0})
+    target = rewriter.emit("Concat", [rewriter.ints([1, 1]), rows, columns], {"axis": -1})
     return _with_mask(node, rewriter, rewriter.emit("Expand", [bias, target]))
 
 

@@ -197,7 +197,12 @@ class Matcher:
         if get_spec(expected.key).commutative and len(pairs) == 2 and pairs[0][1] is not pairs[1][1]:
             (first, a), (second, b) = pairs
             if second.constant is None or b.constant is None:
-                return [[(first, b), (second, a)], pairs] if first is not second else [pairs]
+                if first is second:
+                    return [pairs]
+                exchanged = [(first, b), (second, a)]
+                if first in self._free and second in self._free:
+                    return [pairs, exchanged]  # both fit: what is matched again must not be turned round each time
+                return [exchanged, pairs]
         pairs.reverse()
         return [pairs]
 

@@ -127,12 +127,12 @@ def summarise(graph: Graph, sizes: Mapping[str, int] | None = None) -> Summary:
     Raises:
         InputError: a size of another name than the graph's, or below 1.
     """
-    settled = _settled(graph, sizes or {})
+    settled = settled_sizes(graph, sizes)
     known: dict[str, Dim] = dict(settled)
     modules: dict[str, Counts] = {}
     formula: Dim = 0
     uncounted: Counter[str] = Counter()
-    paths = _paths(graph)
+    paths = module_paths(graph)
     for node, path in paths.items():
         flops = count_flops(node)
         number = None if flops is None else substitute(flops, known)
@@ -158,8 +158,13 @@ def summarise(graph: Graph, sizes: Mapping[str, int] | None = None) -> Summary:
     return Summary(inputs, outputs, total, modules, ordered, settled, formula, dict(sorted(uncounted.items())))
 
 
-def _settled(graph: Graph, given: Mapping[str, int]) -> dict[str, int]:
-    """A size for each name that the inputs leave open."""
+def settled_sizes(graph: Graph, given: Mapping[str, int] | None = None) -> dict[str, int]:
+    """A size for each name that the inputs leave open: that given, else 1 for a batch, and 128 for a length.
+
+    Raises:
+        InputError: a size of another name than the graph's, or below 1.
+    """
+    given = given or {}
     names = free_symbols(graph)
     for name, size in given.items():
         if name not in names:
@@ -191,7 +196,7 @@ def _parameters(graph: Graph) -> Iterator[Value]:
 # -- which module a node is in -----------------------------------------------------------------------------------------
 
 
-def _paths(graph: Graph) -> dict[Node, str]:
+def module_paths(graph: Graph) -> dict[Node, str]:
     """The module of each node.
 
     That is its scope; in an imported graph, what its name says, else the name of a parameter that it reads, else the

@@ -76,7 +76,12 @@ class Model:
             self._open.pop()
 
 
-def from_onnx(source: OnnxSource, *, data_folder: str | os.PathLike[str] | None = None) -> Graph:
+def from_onnx(
+    source: OnnxSource,
+    *,
+    data_folder: str | os.PathLike[str] | None = None,
+    path: str | os.PathLike[str] | None = None,
+) -> Graph:
     """Read an ONNX model of opset 7 to 28 into the IR.
 
     What came after the IR's own opset is carried as it is, for targets that read it.
@@ -84,6 +89,7 @@ def from_onnx(source: OnnxSource, *, data_folder: str | os.PathLike[str] | None 
     Args:
         source: the path of a file, its bytes, or an `onnx.ModelProto`.
         data_folder: where the external data of a model that has no path lies; for a path it is the path's folder.
+        path: for an `onnx.ModelProto` that was read from a file, that file: errors name it, its data lies beside it.
 
     Returns:
         A graph that computes the same. Names of inputs, outputs and values are the file's. An initializer that is also
@@ -95,11 +101,14 @@ def from_onnx(source: OnnxSource, *, data_folder: str | os.PathLike[str] | None 
     from tfgraph.backends.onnx.scope import Scope
 
     proto, label = load_model(source)
+    if path is None and isinstance(source, str | os.PathLike):
+        path = source
+    label = label if path is None else os.fspath(path)
     opsets = read_opsets(proto, label)
     if data_folder is not None:
         data = DataFolder.at(Path(data_folder))
-    elif isinstance(source, str | os.PathLike):
-        data = DataFolder.of(Path(source))
+    elif path is not None:
+        data = DataFolder.of(Path(path))
     else:
         data = DataFolder(None)
     functions = {(function.domain, function.name): function for function in proto.functions}

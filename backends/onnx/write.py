@@ -38,12 +38,16 @@ def save_model(
     *,
     external_data: bool | None = None,
     on_progress: Progress | None = None,
+    check: Callable[[Path], None] | None = None,
 ) -> None:
     """Write a model to `path`, its weights in `<path>.data` if `external_data` says so or they are more than 128 MB.
 
     The files are written beside the old ones and take their place only when they are complete: whatever stops the
     export, what was there before is left whole, and nothing is left over. Weights are read and written one at a time.
     The same model gives the same bytes. The `<path>.data` of the file that is replaced goes with it.
+
+    `check` is called with the path of the complete new file before it takes the old one's place: what it raises stops
+    the export, and the old file stays.
 
     Raises:
         ExportError: the folder cannot be written, or the disk is full.
@@ -60,6 +64,8 @@ def save_model(
     try:
         with _staging(target) as folder:
             _write(model, folder / target.name, external, total, on_progress)
+            if check is not None:
+                check(folder / target.name)
             _replace(folder, target)
     except ExportError:
         raise

@@ -35,6 +35,7 @@ class Session:
         profile: prefix of the file for ONNX Runtime's profile; `end_profile` closes it.
         may_be_empty: symbols that may be 0 in a run, besides those whose name starts with `past`.
         config: entries of ONNX Runtime's session configuration, such as `{"session.force_spinning_stop": "1"}`.
+        quiet: keep ONNX Runtime from logging an error that is raised as well.
 
     Raises:
         TargetError: the provider does not work here, or lacks a kernel that the model needs.
@@ -51,13 +52,15 @@ class Session:
         profile: str | os.PathLike[str] | None = None,
         may_be_empty: Collection[str] = (),
         config: Mapping[str, str] | None = None,
+        quiet: bool = False,
     ) -> None:
         import onnxruntime
 
         self.provider = find_provider(provider)
         self.may_be_empty = frozenset(may_be_empty)
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # errors; its warnings are about placement and shapes
+        # 3: errors; its warnings are about placement and shapes. 4: not even those
+        options.log_severity_level = 4 if quiet else 3
         if num_threads is not None:
             if num_threads < 1:
                 raise TargetError(f"a session cannot run with {num_threads} threads: expected 1 or more")

@@ -7,6 +7,7 @@ them; patterns go through the same rules (`tfgraph.passes.pattern`).
 from tfgraph.passes.canonical.arithmetic import ARITHMETIC
 from tfgraph.passes.canonical.einsum import EINSUM
 from tfgraph.passes.canonical.guards import GUARDS
+from tfgraph.passes.canonical.heads import HEADS
 from tfgraph.passes.canonical.linear import LINEAR
 from tfgraph.passes.canonical.masks import MASKS
 from tfgraph.passes.canonical.rotary import ROTARY
@@ -16,6 +17,6 @@ from tfgraph.passes.canonical.trivial import TRIVIAL
 from tfgraph.passes.canonical.views import VIEWS
 from tfgraph.passes.rewrite import RuleSet
 
-CANONICAL = RuleSet(TRIVIAL, ARITHMETIC, SCALES, VIEWS, LINEAR, GUARDS, ROTARY, EINSUM, MASKS, SIZES)
+CANONICAL = RuleSet(TRIVIAL, ARITHMETIC, SCALES, VIEWS, LINEAR, GUARDS, ROTARY, EINSUM, MASKS, SIZES, HEADS)
 
 __all__ = ["CANONICAL"]

@@ -139,7 +139,10 @@ def scaled(value: Value | None) -> tuple[Value, float] | None:
 
 @ARITHMETIC.rule("Mul")
 def gather_scales(node: Node, rewriter: Rewriter) -> Value | None:
-    """`(x * c) * d` is `x * (c * d)`; `(x * c) * y` is `(x * y) * c`: scales end up outermost, in one place."""
+    """`(x * c) * d` is `x * (c * d)`; `(x * c) * y` is `(x * y) * c`: scales end up outermost, in one place.
+
+    The half of a GELU stays with it where the GELU is multiplied by something else, as in gated feed-forward layers.
+    """
     if not _is_float(node):
         return None
     left, right = node.required(0), node.required(1)
@@ -150,9 +153,41 @@ def gather_scales(node: Node, rewriter: Rewriter) -> Value | None:
         return rewriter.emit("Mul", [inner[0], rewriter.scalar(product, left)]) if fits else None
     for mine, other in ((left, right), (right, left)):
         inner = scaled(mine)
-        if inner is not None and other.constant is None:
+        if inner is not None and other.constant is None and not _is_gated(inner[0]):
             x, factor = inner
             return rewriter.emit("Mul", [rewriter.emit("Mul", [x, other]), rewriter.scalar(factor, mine)])
+    return None
+
+
+def _is_gated(value: Value) -> bool:
+    """Whether `value` is `x * (1 + tanh(…))` or `x * (1 + erf(…))`: twice a GELU."""
+    node = value.producer
+    if node is None or node.key != "Mul":
+        return False
+    sums = [factor.producer for factor in node.inputs if factor is not None and factor.producer is not None]
+    return any(
+        total.key == "Add"
+        and scalar_of(total.input(1)) == 1.0
+        and (curve := total.required(0).producer) is not None
+        and curve.key in ("Tanh", "Erf")
+        for total in sums
+    )
+
+
+@ARITHMETIC.rule("Mul")
+def cubic_is_sum(node: Node, rewriter: Rewriter) -> Value | None:
+    """`x * (1 + x * x * c)` is written `x + x * x * x * c`: the polynomial inside the GELU by tanh."""
+    for x, factor in ((node.required(0), node.required(1)), (node.required(1), node.required(0))):
+        total = factor.producer
+        if total is None or total.key != "Add" or scalar_of(total.input(1)) != 1.0:
+            continue
+        found = scaled(total.required(0))
+        square = None if found is None else found[0].producer
+        if found is None or square is None or square.key != "Mul" or factor.num_uses != 1 or not _is_float(node):
+            continue
+        if square.required(0) is x and square.required(1) is x and _keeps_shape(x, node):
+            cube = rewriter.emit("Mul", [found[0], x])
+            return rewriter.emit("Add", [x, rewriter.emit("Mul", [cube, rewriter.scalar(found[1], x)])])
     return None
 
 

@@ -43,19 +43,20 @@ def _finite_scores(scores: Value, rewriter: Rewriter) -> Value | None:
                 raised = _raised(mask, rewriter)
                 return scores if raised is mask else rewriter.emit("Add", [product, raised])
     if node.key == "Where":
-        keep, product, masked = node.required(0), node.required(1), node.required(2)
-        if _is_product(product):
-            raised = _raised(masked, rewriter)
-            return scores if raised is masked else rewriter.emit("Where", [keep, product, raised])
+        keep, inner, masked = node.required(0), node.required(1), node.required(2)
+        finite, raised = _finite_scores(inner, rewriter), _raised(masked, rewriter)
+        if finite is not None:
+            same = finite is inner and raised is masked
+            return scores if same else rewriter.emit("Where", [keep, finite, raised])
     return None
 
 
 def _is_product(value: Value) -> bool:
-    """Whether `value` is a matrix product, perhaps scaled: finite wherever its operands are, if they are not huge."""
+    """Whether `value` is a matrix product, perhaps scaled or capped: finite if its operands are, and are not huge."""
     node = value.producer
     while node is not None and node.key in ("Mul", "Div") and scalar_of(node.input(1)) is not None:
         node = node.required(0).producer
-    return node is not None and node.key == "MatMul"
+    return node is not None and node.key in ("MatMul", "Tanh")
 
 
 def _raised(mask: Value, rewriter: Rewriter) -> Value:

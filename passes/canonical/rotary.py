@@ -174,7 +174,7 @@ def _batched(value: Value, x: Value, rewriter: Rewriter) -> Value:
         return value
     angles = rewriter.emit("Reshape", [value, rewriter.ints([1, *_tail(value)])])
     batch = rewriter.emit("Shape", [x], {"start": 0, "end": 1})
-    target = rewriter.emit("Concat", [batch, rewriter.ints([1, 1])], {"axis": 0})
+    target = rewriter.emit("Concat", [batch, rewriter.ints([1, 1])], {"axis": -1})
     spread = rewriter.emit("Expand", [angles, target])
     final = static_target(spread.shape, (spread.shape[0], 1, *spread.shape[1:]))
     return rewriter.emit("Reshape", [spread, rewriter.ints(final or [])])

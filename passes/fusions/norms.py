@@ -8,21 +8,23 @@ from tfgraph.passes.pattern import ANY, Variant, floats
 
 _X = floats("...", "h")
 _VECTOR = floats("h")
+_OF_X = frozenset({"x"})
+"""Norms of one input, as in blocks with parallel branches, have all in common but their weights."""
 
 NORMS = (
     Fusion(
         "LayerNormalization",
         layer_norm,
         (
-            Variant({"x": _X, "scale": _VECTOR, "bias": _VECTOR}, {"epsilon": ANY}),
-            Variant({"x": _X, "scale": _VECTOR}, {"epsilon": ANY}),
+            Variant({"x": _X, "scale": _VECTOR, "bias": _VECTOR}, {"epsilon": ANY}, shared=_OF_X),
+            Variant({"x": _X, "scale": _VECTOR}, {"epsilon": ANY}, shared=_OF_X),
         ),
         witness="ReduceMean",
     ),
     Fusion(
         "RMSNormalization",
         rms_norm,
-        (Variant({"x": _X, "scale": _VECTOR}, {"epsilon": ANY}),),
+        (Variant({"x": _X, "scale": _VECTOR}, {"epsilon": ANY}, shared=_OF_X),),
         witness="ReduceMean",
     ),
 )

@@ -27,7 +27,6 @@ def commands(blocks: Sequence[Any]) -> Iterator[list[str]]:
 
 def problem_with(words: Sequence[str]) -> str | None:
     """What is wrong with a `tfgraph` command, or None; it is parsed, and not run."""
-    import click
     import typer
 
     from tfgraph.cli.app import app
@@ -39,12 +38,11 @@ def problem_with(words: Sequence[str]) -> str | None:
             return f"there is no command {rest[0]}"
         command = command.commands[rest.pop(0)]
     try:
-        command.make_context(words[0], rest, resilient_parsing=False)
-    except Exception as error:  # noqa: BLE001 - click's own, or the copy of it that typer may bring
-        if type(error).__name__ in ("Exit", "NoArgsIsHelpError"):
-            return None
+        command.make_context(words[0], rest)
+    except typer.Exit:  # it only prints, as --version does
+        return None
+    except Exception as error:  # noqa: BLE001 - whichever click typer brings, its errors of usage have a message
         return getattr(error, "message", "") or repr(error)
-    del click
     return None
 
 

@@ -64,8 +64,8 @@ def check(blocks: Sequence[Any], name: str) -> int:
             ran += 1
         elif block.mark == "output":
             waiting = None
-            found = "\n".join(line.rstrip() for line in printed.rstrip().splitlines()) + "\n"
-            assert re.fullmatch(as_pattern(block.text), found), f"{name}:{block.line}: the snippet before prints\n{found}"
+            shown = "\n".join(line.rstrip() for line in printed.rstrip().splitlines()) + "\n"
+            assert re.fullmatch(as_pattern(block.text), shown), f"{name}:{block.line}: the code before prints\n{shown}"
         else:
             assert not block.mark, f"{name}:{block.line}: there is no mark '{block.mark}'"
     assert waiting is None, f"{name}:{waiting}: an error without the output that shows it"

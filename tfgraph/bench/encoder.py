@@ -109,18 +109,16 @@ class Measured:
 
 @dataclass(frozen=True)
 class ShapeResult:
-    """All candidates at one shape; no ratio where there is no peer. `load` is the machine's before the first run."""
+    """All candidates at one shape; no ratio where there is no peer."""
 
     shape: BatchShape
     candidates: Mapping[str, Measured]
     ratio: Ratio | None
-    load: float | None
 
     def as_dict(self) -> dict[str, Any]:
         """As plain data, for JSON."""
         return {
             "shape": str(self.shape),
-            "load_average": self.load,
             "candidates": {name: each.as_dict() for name, each in self.candidates.items()},
             "ratio": None if self.ratio is None else self.ratio.as_dict(),
         }
@@ -128,14 +126,23 @@ class ShapeResult:
 
 @dataclass(frozen=True)
 class EncoderReport:
-    """What was measured, where, and what is missing and why."""
+    """What was measured, where, and what is missing and why.
+
+    Attributes:
+        machine: see `machine.describe_machine`.
+        load: how many processes wanted a core before the benchmark began; None where the system does not say.
+        reference: what results were compared with.
+        skipped: for each peer that could not be made, why.
+        results: one for each shape; still growing while shapes are measured.
+    """
 
     settings: Settings
     threads: int
     machine: Mapping[str, Any]
+    load: float | None
     reference: str
     skipped: Mapping[str, str]
-    results: Sequence[ShapeResult]
+    results: list[ShapeResult] = field(default_factory=list)
 
     def is_at_most(self, ratio: float) -> bool:
         """Whether tfgraph is right, and at every shape takes at most `ratio` times as long as the best peer."""
@@ -149,6 +156,7 @@ class EncoderReport:
         return {
             "benchmark": "encoder",
             "machine": dict(self.machine),
+            "load_average": self.load,
             "threads": self.threads,
             "rounds": self.settings.rounds,
             "seed": self.settings.seed,
@@ -161,30 +169,41 @@ class EncoderReport:
         }
 
 
-def measure_encoder(settings: Settings, *, on_progress: Callable[[str, int, int], None] | None = None) -> EncoderReport:
+def measure_encoder(
+    settings: Settings,
+    *,
+    on_progress: Callable[[str, int, int], None] | None = None,
+    on_result: Callable[[EncoderReport], None] | None = None,
+) -> EncoderReport:
     """Make all candidates, compare their results, and time them.
 
     Args:
         settings: what to measure.
         on_progress: called as `on_progress(activity, done, of)`.
+        on_result: called with the report, whenever another shape has been added to its results.
 
     Raises:
         ExportError: there is no room for temporary files: about four times the weights.
     """
-    report = on_progress or (lambda _activity, _done, _of: None)
+    progress = on_progress or (lambda _activity, _done, _of: None)
     threads = settings.threads or available_cores()
+    load_before = load_average()
     with tempfile.TemporaryDirectory(prefix="tfgraph-bench-") as name:
         folder = Path(name)
-        report("writing random weights", 0, 1)
+        progress("writing random weights", 0, 1)
         write_bert_checkpoint(folder, settings.config, settings.seed)
         pretrained = load(folder)
-        report(f"compiling with {OURS}", 0, 1)
+        progress(f"compiling with {OURS}", 0, 1)
         candidates: dict[str, Run] = {OURS: _ours(pretrained, folder / "tfgraph.onnx", threads)}
-        peers, skipped = _peers(folder, settings.config, threads, report)
+        peers, skipped = _peers(folder, settings.config, threads, progress)
         reference, expected = _reference(peers, pretrained, folder / "unfused.onnx", threads)
         candidates |= {peer: run for peer, run in peers.items() if peer != TORCH or settings.with_torch}
-        results = [_measure(shape, settings, candidates, expected, report) for shape in settings.shapes]
-    return EncoderReport(settings, threads, describe_machine(), reference, skipped, results)
+        report = EncoderReport(settings, threads, describe_machine(), load_before, reference, skipped)
+        for shape in settings.shapes:
+            report.results.append(_measure(shape, settings, candidates, expected, progress))
+            if on_result is not None:
+                on_result(report)
+    return report
 
 
 def _ours(pretrained: Pretrained, path: Path, threads: int, fuse: bool = True) -> Run:
@@ -194,23 +213,23 @@ def _ours(pretrained: Pretrained, path: Path, threads: int, fuse: bool = True) -
 
 
 def _peers(
-    folder: Path, config: BertConfig, threads: int, report: Callable[[str, int, int], None]
+    folder: Path, config: BertConfig, threads: int, progress: Callable[[str, int, int], None]
 ) -> tuple[dict[str, Run], dict[str, str]]:
     """The peers that can be made here, and why the others cannot."""
     peers: dict[str, Run] = {}
     skipped: dict[str, str] = {}
     exported, optimised = folder / "torch.onnx", folder / "optimised.onnx"
     try:
-        report("loading the weights in torch", 0, 1)
+        progress("loading the weights in torch", 0, 1)
         peers[TORCH] = torch_peer = TorchPeer(folder, threads)
-        report("exporting from torch", 0, 1)
+        progress("exporting from torch", 0, 1)
         torch_peer.export(exported)
         peers[TORCH_EXPORT] = OrtPeer(exported, threads, _SESSION_CONFIG)
     except PeerUnavailable as error:
         missing = [name for name in (TORCH, TORCH_EXPORT) if name not in peers]
         return peers, dict.fromkeys((*missing, ORT_OPTIMISER), str(error))
     try:
-        report("optimising the export with ONNX Runtime", 0, 1)
+        progress("optimising the export with ONNX Runtime", 0, 1)
         optimise_with_onnxruntime(exported, optimised, config)
         peers[ORT_OPTIMISER] = OrtPeer(optimised, threads, _SESSION_CONFIG)
     except PeerUnavailable as error:
@@ -230,27 +249,25 @@ def _measure(
     settings: Settings,
     candidates: Mapping[str, Run],
     expected: Run,
-    report: Callable[[str, int, int], None],
+    progress: Callable[[str, int, int], None],
 ) -> ShapeResult:
     vocab_size = settings.config.vocab_size
-    report(f"comparing results at {shape}", 0, settings.rounds)
+    progress(f"comparing results at {shape}", 0, settings.rounds)
     padded = padded_inputs(replace(shape, batch=max(shape.batch, len(PADDINGS))), vocab_size, settings.seed)
     right = expected(padded)
     errors = {name: _errors(run(padded), right) for name, run in candidates.items()}
     inputs = full_inputs(shape, vocab_size, settings.seed)
-    load_before = load_average()
     samples = interleave(
         {name: partial(run, inputs) for name, run in candidates.items()},
         rounds=settings.rounds,
         seed=settings.seed,
-        on_round=lambda done, of: report(f"timing {shape}", done, of),
+        on_round=lambda done, of: progress(f"timing {shape}", done, of),
     )
     others = {name: each for name, each in samples.items() if name != OURS}
     return ShapeResult(
         shape,
         {name: Measured(Timings.of(each), errors[name]) for name, each in samples.items()},
         ratio_to_best(samples[OURS], others) if others else None,
-        load_before,
     )
 
 

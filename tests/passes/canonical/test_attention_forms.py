@@ -168,6 +168,8 @@ def test_a_guard_of_scores_that_are_always_finite_goes(fires, op):
     plain = {"Transpose": 1, "MatMul": 1, "Softmax": 1}
     fires("drop_nan_guard", lambda q, k: guarded(scores_of(q, k), op), plain, **HEADS)
     fires("drop_nan_guard", lambda q, k: guarded(scores_of(q, k) / 4.0, op), {**plain, "Div": 1}, **HEADS)
+    capped = {**plain, "Tanh": 1, "Mul": 1}
+    fires("drop_nan_guard", lambda q, k: guarded(F.tanh(scores_of(q, k)) * 9.0, op), capped, **HEADS)
     chosen = {**plain, "Where": 1}
     fires("drop_nan_guard", lambda q, k, keep: guarded(F.where(keep, scores_of(q, k), LOWEST), op), chosen, **KEEP)
 
@@ -182,8 +184,12 @@ def test_a_mask_of_minus_infinity_is_raised_when_its_guard_goes(fires, op):
     def given(q, k, mask):
         return guarded(mask + scores_of(q, k), op)
 
+    def chosen_twice(q, k, keep):
+        return guarded(F.where(keep, F.where(keep, scores_of(q, k), -np.inf), -np.inf), op)
+
     plain = {"Transpose": 1, "MatMul": 1, "Softmax": 1}
     sizes = {"sizes": ({},)}  # the first key is seen
+    fires("drop_nan_guard", chosen_twice, {**plain, "Where": 2}, **KEEP, **sizes)
     fires("drop_nan_guard", biased, {**plain, "Where": 1, "Add": 1}, **KEEP, **sizes)
     fires("drop_nan_guard", chosen, {**plain, "Where": 1}, **KEEP, **sizes)
     mask = np.where(np.arange(7) < 5, 0, -np.inf).astype(F32).reshape(1, 1, 1, 7)
@@ -218,6 +224,8 @@ def test_a_guard_that_does_more_stays(leaves, op):
     leaves("drop_nan_guard", lambda q, k: F.where(op("IsNaN", F.softmax(k)), 0.0, F.softmax(q)), **pair)
     leaves("drop_nan_guard", lambda q, k: F.where(op("IsInf", F.softmax(q)), 0.0, F.softmax(q)), **HEADS)
     leaves("drop_nan_guard", lambda q, k: guarded(F.log(F.relu(q)), op), **HEADS)  # minus infinity of its own
+    # two masks of the lowest number add up to minus infinity: `gather_masks` comes first
+    leaves("drop_nan_guard", lambda q, k, m: guarded((scores_of(q, k) + m) + m, op), **HEADS, m="seq keys")
 
 
 def scaled_gpt2(x, kept):

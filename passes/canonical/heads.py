@@ -1,0 +1,118 @@
+"""Heads: an axis of their own, and keys and values that several query heads share repeated in one way.
+
+MatMul(q [B, H, S, D], k [B, 1, D, T])  ->  MatMul(q, Reshape(Expand([B, 1, 1, D, T] to [B, 1, H, D, T])))
+Reshape(MatMul [B * H, S, T] + bias)    ->  Reshape(MatMul) + Reshape(bias)
+"""
+
+from __future__ import annotations
+
+from tfgraph.ir.dims import Shape
+from tfgraph.ir.graph import Node, Value
+from tfgraph.passes.canonical.views import matrix_transpose, static_target
+from tfgraph.passes.rewrite import Rewriter, RuleSet, scalar_of
+
+HEADS = RuleSet()
+
+_ON_THE_WAY = frozenset({"Mul", "Div", "Add", "Sub", "Where", "Tanh", "Cast", "Max"})
+
+
+@HEADS.rule("MatMul")
+def write_out_single_head(node: Node, rewriter: Rewriter) -> Value | None:
+    """The one head of keys or values that a product in attention broadcasts over all queries is repeated."""
+    left, right = node.required(0), node.required(1)
+    if left.type.known_shape is None or right.type.known_shape is None or left.rank != 4 or right.rank != 4:
+        return None
+    heads = left.shape[1]
+    if right.shape[1] != 1 or not isinstance(heads, int) or heads == 1 or right.constant is not None:
+        return None
+    if right.shape[0] != left.shape[0]:
+        return None
+    if not (_is_softmax(left) or _leads_to_softmax(node.output)):
+        return None
+    turned = right.producer
+    if turned is not None and turned.key == "Transpose" and turned.attributes.get("perm") == matrix_transpose(4):
+        repeated = _repeated(turned.required(0), heads, rewriter)
+        keys = None if repeated is None else rewriter.emit("Transpose", [repeated], {"perm": matrix_transpose(4)})
+    else:
+        keys = _repeated(right, heads, rewriter)
+    return None if keys is None else rewriter.emit("MatMul", [left, keys])
+
+
+@HEADS.rule("Reshape")
+def unflatten_biased_scores(node: Node, rewriter: Rewriter) -> Value | None:
+    """A bias added to scores whose batch and heads are folded into one axis is added after they are restored."""
+    total, shape = node.required(0), node.output.type.known_shape
+    if total.producer is None or total.producer.key != "Add" or total.num_uses != 1 or shape is None:
+        return None
+    if len(shape) != 4 or total.rank != 3 or shape[2:] != total.shape[1:]:
+        return None
+    operands = total.producer.required(0), total.producer.required(1)
+    for scores, bias in (operands, operands[::-1]):
+        scale, inner = None, scores.producer
+        if inner is not None and inner.key == "Mul" and scores.num_uses == 1:
+            scale, scores, inner = scalar_of(inner.input(1)), inner.required(0), inner.required(0).producer
+            if scale is None:
+                continue
+        if inner is None or inner.key != "MatMul" or scores.num_uses != 1 or scores.type.known_shape != total.shape:
+            continue
+        restored = _with_heads(bias, shape[:2], rewriter)
+        if restored is None:
+            continue
+        product = rewriter.emit("Reshape", [scores, node.required(1)], node.attributes)
+        if scale is not None:
+            product = rewriter.emit("Mul", [product, rewriter.scalar(scale, product)])
+        return rewriter.emit("Add", [product, restored])
+    return None
+
+
+def _with_heads(bias: Value, heads: Shape, rewriter: Rewriter) -> Value | None:
+    """[B * H, R, C] -> [B, H, R, C], read from in front of the reshape that folded it where there is one."""
+    if bias.type.known_shape is None or bias.rank != 3 or bias.shape[0] != heads[0] * heads[1]:
+        return None
+    wanted = (*heads, *bias.shape[1:])
+    sources = [bias]
+    if bias.producer is not None and bias.producer.key == "Reshape":
+        sources.insert(0, bias.producer.required(0))
+    for source in sources:
+        target = None if source.type.known_shape is None else static_target(source.shape, wanted)
+        if target is not None:
+            return rewriter.emit("Reshape", [source, rewriter.ints(target)])
+    return None
+
+
+def _repeated(x: Value, heads: int, rewriter: Rewriter) -> Value | None:
+    """[B, 1, T, D] -> [B, heads, T, D]."""
+    batch, _, seq, size = x.shape
+    view = x.producer
+    if view is not None and view.key == "Reshape" and view.required(0).type.known_shape == (batch, seq, size):
+        apart = static_target((batch, seq, size), (batch, seq, 1, size))
+        if apart is None:
+            return None
+        x = rewriter.emit("Reshape", [view.required(0), rewriter.ints(apart)])
+        x = rewriter.emit("Transpose", [x], {"perm": (0, 2, 1, 3)})
+    if not isinstance(size, int):
+        return None
+    x = rewriter.emit("Reshape", [x, rewriter.ints([0, 1, 1, -1, size])])
+    x = rewriter.emit("Expand", [x, rewriter.ints([1, 1, heads, 1, 1])])
+    return rewriter.emit("Reshape", [x, rewriter.ints([0, heads, -1, size])])
+
+
+def _is_softmax(value: Value) -> bool:
+    node = value.producer
+    while node is not None and node.key == "Cast":
+        node = node.required(0).producer
+    return node is not None and node.key == "Softmax"
+
+
+def _leads_to_softmax(value: Value) -> bool:
+    """Whether `value` is read once, by a softmax or by what scales, caps or masks scores in front of one."""
+    for _ in range(8):
+        if value.num_uses != 1:
+            return False
+        (user,) = value.users
+        if user.key == "Softmax":
+            return True
+        if user.key not in _ON_THE_WAY:
+            return False
+        value = user.output
+    return False

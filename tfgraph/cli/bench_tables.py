@@ -1,0 +1,145 @@
+"""What `tfgraph bench` prints for people: tables, and what one has to know to read them."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.console import Console
+from rich.text import Text
+
+from tfgraph.cli.console import table
+from tfgraph.cli.units import bytes_text, count_text
+
+if TYPE_CHECKING:
+    from tfgraph.bench.encoder import EncoderReport
+    from tfgraph.bench.scale import ScaleReport
+
+_BUSY: Final = 0.5  # processes that want a core before the benchmark begins
+
+
+def print_shape(console: Console, report: EncoderReport) -> None:
+    """The table of the shape that was measured last; above the first one, what was measured and where."""
+    if len(report.results) == 1:
+        config = report.settings.config
+        console.print(
+            Text(
+                f"BERT, {config.num_hidden_layers} layers of {config.hidden_size}, fp32, {report.threads} threads, "
+                f"{report.settings.rounds} interleaved runs each, random weights."
+            ),
+            soft_wrap=True,
+        )
+        _print_machine(console, report.machine, report.load)
+        console.print()
+    result = report.results[-1]
+    rows = [
+        [
+            name,
+            f"{1e3 * each.timings.median:.1f}",
+            f"{1e3 * each.timings.lower_quartile:.1f} to {1e3 * each.timings.upper_quartile:.1f}",
+            f"{1e3 * each.timings.best:.1f}",
+            f"{1e3 * each.timings.cpu_median:.1f}",
+            _error_text(each.error("none", "right")),
+            _error_text(each.error()),
+        ]
+        for name, each in result.candidates.items()
+    ]
+    columns = ["", "Median ms", "Quartiles", "Least", "Processor ms", "Error", "Error, any padding"]
+    console.print(table(str(result.shape), columns, rows))
+    if result.ratio is not None:
+        ratio = result.ratio
+        console.print(
+            Text(
+                f"tfgraph takes {ratio.value:.3f} of the time of the best peer, {ratio.best} (95% interval "
+                f"{ratio.low:.3f} to {ratio.high:.3f}; processor time {ratio.cpu:.3f}).\n"
+            ),
+            soft_wrap=True,
+        )
+
+
+def print_notes(console: Console, report: EncoderReport) -> None:
+    """What was left out and why, and what the errors are."""
+    from tfgraph.bench.encoder import TOLERANCE_OF_RESULT
+
+    for name, reason in report.skipped.items():
+        console.print(Text(f"skipped: {name}: {reason}", style="yellow"), soft_wrap=True)
+    console.print(
+        Text(
+            f"Errors are against {report.reference}, relative to its largest value; the first is with padding on the "
+            f"right or none, and ! marks those above {TOLERANCE_OF_RESULT:g}."
+        ),
+        soft_wrap=True,
+    )
+
+
+def print_scale(console: Console, report: ScaleReport) -> None:
+    """The tables of the export and of the decoder, and the limits that were exceeded."""
+    from tfgraph.bench.scale import DECODER_BYTES, DECODER_SECONDS, EXPORT_BYTES, EXPORT_SECONDS
+
+    _print_machine(console, report.machine, report.load)
+    repeats = report.settings.repeats
+    console.print(Text(f"Seconds are medians of {repeats} runs, each in a process of its own.\n"), soft_wrap=True)
+    export = report.export
+    rows = [[phase, f"{export.phase(phase):.2f}", ""] for phase in export.phases]
+    rows += [
+        ["in all", f"{export.median('seconds'):.2f}", ""],
+        ["copying the weights", f"{export.median('copy_seconds'):.2f}", ""],
+        ["beyond copying, median", f"{statistics.median(export.beyond_copying):.2f}", f"{EXPORT_SECONDS:g}"],
+        ["beyond copying, least", f"{min(export.beyond_copying):.2f}", ""],
+        ["processor time", f"{export.median('cpu_seconds'):.2f}", ""],
+        ["memory", _memory_text(export.memory), bytes_text(EXPORT_BYTES)],
+    ]
+    title = f"From a checkpoint of {bytes_text(int(export.median('bytes')))} to an optimised file"
+    console.print(table(title, ["", "Seconds", "Limit"], rows))
+    rows = []
+    fewer: tuple[int, float] | None = None
+    for layers, each in report.decoders.items():
+        least = each.least("seconds")
+        more = "" if fewer is None else f"{1e3 * (least - fewer[1]) / (layers - fewer[0]):.1f}"
+        fewer = layers, least
+        rows.append(
+            [
+                str(layers),
+                count_text(each.median("parameters")),
+                *(f"{each.phase(phase):.2f}" for phase in each.phases if phase != "declare"),
+                f"{each.median('seconds'):.2f}",
+                f"{least:.2f}",
+                f"{each.median('cpu_seconds'):.2f}",
+                more,
+                _memory_text(each.memory),
+            ]
+        )
+    columns = ["Layers", "Parameters", "Trace", "Passes", "Lower", "In all", "Least", "CPU", "ms a layer", "Memory"]
+    console.print(table("A decoder of GPT-3's width, without weights", columns, rows, left=0))
+    console.print(
+        Text(
+            f"ms a layer: of the layers beyond the row above. Limits at 96 layers: {DECODER_SECONDS:g} s and "
+            f"{bytes_text(DECODER_BYTES)}."
+        ),
+        soft_wrap=True,
+    )
+    for line in report.exceeded():
+        console.print(Text(f"exceeded: {line}", style="bold red"), soft_wrap=True)
+
+
+def _print_machine(console: Console, machine: Mapping[str, Any], load: float | None) -> None:
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    console.print(Text(f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}; {versions}."), soft_wrap=True)
+    if load is not None and load > _BUSY:
+        console.print(
+            Text(
+                f"The machine was busy (load {load:g}): trust ratios and processor time, not seconds.", style="yellow"
+            ),
+            soft_wrap=True,
+        )
+
+
+def _error_text(error: float) -> str:
+    from tfgraph.bench.encoder import TOLERANCE_OF_RESULT
+
+    return f"{error:.1e}" + ("" if error <= TOLERANCE_OF_RESULT else " !")
+
+
+def _memory_text(number: int | None) -> str:
+    return "not known here" if number is None else bytes_text(number)
