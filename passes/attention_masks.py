@@ -64,7 +64,9 @@ def add_boolean_mask(node: Node, rewriter: Rewriter) -> tuple[Value, ...] | None
 def write_out_bias(node: Node, rewriter: Rewriter) -> tuple[Value, ...] | None:
     """A bias that broadcasts over queries or keys, or has fewer than four axes, is expanded; one of tokens is kept."""
     bias, query, key = node.input(3), node.required(0), node.required(1)
-    if bias is None or bias.dtype is DType.BOOL or query.rank != 4:
+    if bias is None or bias.dtype is DType.BOOL or any(value.type.known_shape is None for value in (bias, query, key)):
+        return None
+    if query.rank != 4:
         return None
     past = node.input(4)
     keys = key.shape[2] if past is None else key.shape[2] + past.shape[2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tfgraph.capabilities import Capabilities
-from tfgraph.errors import UnknownOperatorError
+from tfgraph.errors import ShapeError, UnknownOperatorError
 from tfgraph.ir.build import add_node
 from tfgraph.ir.graph import Graph, Node, Value
 from tfgraph.ir.optable import Operands, all_attributes, find_spec
@@ -15,7 +15,8 @@ def legalise(graph: Graph, target: Capabilities) -> PassResult:
     """Write out every operator that `target` refuses.
 
     Raises:
-        UnknownOperatorError: the target refuses an operator that has no definition.
+        UnknownOperatorError: the target refuses an operator that has no definition, or whose operands have ranks that
+            are not known.
     """
     result = PassResult()
     waiting = list(graph)
@@ -27,7 +28,11 @@ def legalise(graph: Graph, target: Capabilities) -> PassResult:
         spec = find_spec(node.key)
         if spec is None or spec.body is None:
             raise UnknownOperatorError(f"{node.describe()} cannot be lowered for {target.name}: {reason}")
-        waiting += inline_definition(graph, node)
+        try:
+            waiting += inline_definition(graph, node)
+        except ShapeError as error:
+            message = f"{node.describe()} cannot be lowered for {target.name}: {reason}, and its definition needs more"
+            raise UnknownOperatorError(f"{message}: {error}") from error
         result.changes[WRITE_OUT + node.key] += 1
     return result
 

@@ -28,7 +28,8 @@ class NearMiss:
     size: int
 
     def __str__(self) -> str:
-        return f"{self.node} is not {self.operator}: {self.reason} ({self.matched} of {self.size} nodes fit)"
+        fit = f" ({self.matched} of {self.size} nodes fit)" if self.size else ""
+        return f"{self.node} is not {self.operator}: {self.reason}{fit}"
 
 
 @dataclass

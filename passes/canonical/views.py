@@ -126,7 +126,9 @@ def part_matrix_transpose(node: Node, rewriter: Rewriter) -> Value | None:
     So the transposed keys of attention look the same whether an exporter merged their transposes or not.
     """
     right = node.required(1)
-    if right.producer is None or right.producer.key != "Transpose" or right.rank < 3:
+    if right.producer is None or right.producer.key != "Transpose":
+        return None
+    if right.type.known_shape is None or right.rank < 3:
         return None
     order, swap = _order(right.producer), matrix_transpose(right.rank)
     if order == swap or order[-2] != right.rank - 1:

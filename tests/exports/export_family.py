@@ -113,11 +113,11 @@ def export(wrapped: Wrapped, family: Family, given: dict[str, torch.Tensor], pat
     args, names = tuple(given.values()), list(given)
     if way == "ts":
         torch.onnx.export(
-            wrapped, args, str(path), input_names=names, output_names=["out"], dynamic_axes={**axes, "out": {0: "batch"}},
-            opset_version=opset, dynamo=False,
+            wrapped, args, str(path), input_names=names, output_names=["out"],
+            dynamic_axes={**axes, "out": {0: "batch"}}, opset_version=opset, dynamo=False,
         )  # fmt: skip
         return
-    dynamic = tuple({axis: torch.export.Dim.DYNAMIC for axis in marked} for marked in axes.values())
+    dynamic = tuple(dict.fromkeys(marked, torch.export.Dim.DYNAMIC) for marked in axes.values())
     torch.onnx.export(
         wrapped, args, str(path), input_names=names, output_names=["out"], dynamic_shapes=(dynamic,),
         opset_version=opset, dynamo=True, external_data=False, verbose=False,
@@ -151,7 +151,7 @@ def main(name: str, folder: Path, ways: list[str]) -> None:
                     valid = torch.ones_like(cases["c"]["decoder_input_ids"]) if whole else cases["c"]["attention_mask"]
                     arrays["c/valid"] = valid.numpy().astype(bool)
                 export(wrapped, family, cases["a"], path, way, int(opset))
-        except Exception as problem:  # what an exporter cannot do is listed, not judged
+        except Exception as problem:  # noqa: BLE001 - what an exporter cannot do is listed
             path.with_suffix(".failed").write_text(f"{type(problem).__name__}: {str(problem)[:2000]}")
             path.unlink(missing_ok=True)
             continue

@@ -36,3 +36,48 @@ def test_products_outside_attention_and_equal_heads_stay(leaves):
         return F.softmax(scores), scores
 
     leaves("write_out_single_head", shown, q=ONE["q"], k=ONE["k"])
+
+
+def folded_scores(q, k, bias, scale=None):
+    batch, heads, seq, _ = q.shape
+    flat = F.matmul(F.reshape(q, (batch * heads, seq, 8)), F.swap_axes(F.reshape(k, (batch * heads, seq, 8)), 1, 2))
+    flat = flat if scale is None else flat * scale
+    return F.reshape(flat + F.reshape(bias, (batch * heads, 1, seq)), (batch, heads, seq, seq))
+
+
+BIASED = {"q": "batch 4 seq 8", "k": "batch 4 seq 8", "bias": "batch 4 seq"}
+
+
+def test_a_bias_is_added_to_scores_over_separate_heads(fires):
+    def plain(q, k, bias):
+        return folded_scores(q, k, bias)
+
+    def scaled(q, k, bias):
+        return folded_scores(q, k, bias, 0.25)
+
+    for forward in (plain, scaled):
+        after = fires("unflatten_biased_scores", forward, operators(forward), **BIASED)
+        kept = [node for node in after if node.key == "Add"]
+        assert [node.output.rank for node in kept] == [4]
+
+
+def operators(forward):
+    """What is left of `folded_scores`: the sizes are still computed, the bias is reshaped once."""
+    known = {"Shape": 1, "Gather": 1, "Mul": 1, "Unsqueeze": 1, "Concat": 1}
+    return known if forward is None else {"Reshape": 4, "Transpose": 1, "MatMul": 1, "Add": 1}
+
+
+def test_sums_that_are_no_scores_or_are_read_elsewhere_stay(leaves):
+    def no_product(q, bias):
+        flat = F.reshape(q, (q.shape[0] * 4, q.shape[2], 8)) + F.reshape(bias, (q.shape[0] * 4, 1, 8))
+        return F.reshape(flat, q.shape)
+
+    leaves("unflatten_biased_scores", no_product, q="batch 4 seq 8", bias="batch 4 8")
+
+    def shared(q, k, bias):
+        batch, heads, seq, _ = q.shape
+        flat = F.matmul(F.reshape(q, (8, 5, 8)), F.swap_axes(F.reshape(k, (8, 5, 8)), 1, 2))
+        total = flat + F.reshape(bias, (8, 1, 5))
+        return F.reshape(total, (batch, heads, seq, seq)), total
+
+    leaves("unflatten_biased_scores", shared, q="2 4 5 8", k="2 4 5 8", bias="2 4 5")
