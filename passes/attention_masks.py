@@ -18,7 +18,7 @@ from tfgraph.ir.graph import Graph, Node, Value
 from tfgraph.passes.canonical.sizes import axis_of_input
 from tfgraph.passes.canonical.views import VIEWS
 from tfgraph.passes.report import PassResult
-from tfgraph.passes.rewrite import Rewriter, RuleSet
+from tfgraph.passes.rewrite import Replacement, Rewriter, RuleSet
 
 _TOKENS = RuleSet(VIEWS)
 _WHOLE = RuleSet(VIEWS)
@@ -26,20 +26,23 @@ _WHOLE = RuleSet(VIEWS)
 
 def prepare_masks(graph: Graph, target: Capabilities) -> PassResult:
     """Rewrite the masks of all attention nodes, if the target's kernels want whole masks to add."""
-    result = PassResult()
     if not target.attention.adds_whole_mask:
-        return result
-    if target.attention.layout == "microsoft":
-        result.changes += _TOKENS.apply(graph)
-    result.changes += _WHOLE.apply(graph)
-    return result
+        return PassResult()
+    return PassResult((_TOKENS if target.attention.layout == "microsoft" else _WHOLE).apply(graph))
+
+
+def write_out_masks(graph: Graph, target: Capabilities) -> PassResult:
+    """Write out the masks of tokens that no kernel for them has taken."""
+    return PassResult(_WHOLE.apply(graph)) if target.attention.adds_whole_mask else PassResult()
 
 
 @_TOKENS.rule("Attention")
 def mask_by_tokens(node: Node, rewriter: Rewriter) -> tuple[Value, ...] | None:
     """A boolean mask made of one integer a key becomes a bias made of it."""
     mask = node.input(3)
-    if mask is None or mask.dtype is not DType.BOOL or mask.rank != 4 or mask.shape[1:3] != (1, 1):
+    if mask is None or mask.dtype is not DType.BOOL or mask.type.known_shape is None:
+        return None
+    if mask.rank != 4 or mask.shape[1:3] != (1, 1):
         return None
     tokens = _tokens(mask)
     if tokens is None or tokens.shape != (mask.shape[0], mask.shape[3]):
@@ -51,6 +54,7 @@ def mask_by_tokens(node: Node, rewriter: Rewriter) -> tuple[Value, ...] | None:
     return _with_mask(node, rewriter, _bias(node, rewriter, padded, masked_where=True))
 
 
+@_TOKENS.rule("Attention")
 @_WHOLE.rule("Attention")
 def add_boolean_mask(node: Node, rewriter: Rewriter) -> tuple[Value, ...] | None:
     """Any other boolean mask becomes a bias."""
@@ -60,9 +64,16 @@ def add_boolean_mask(node: Node, rewriter: Rewriter) -> tuple[Value, ...] | None
     return _with_mask(node, rewriter, _bias(node, rewriter, mask, masked_where=False))
 
 
+@_TOKENS.rule("Attention")
+def write_out_other_bias(node: Node, rewriter: Rewriter) -> Replacement:
+    """A bias is written out, unless it is made of tokens."""
+    bias = node.input(3)
+    return None if bias is None or _is_made_of_tokens(bias) else write_out_bias(node, rewriter)
+
+
 @_WHOLE.rule("Attention")
 def write_out_bias(node: Node, rewriter: Rewriter) -> tuple[Value, ...] | None:
-    """A bias that broadcasts over queries or keys, or has fewer than four axes, is expanded; one of tokens is kept."""
+    """A bias that broadcasts over queries or keys, or has fewer than four axes, is expanded."""
     bias, query, key = node.input(3), node.required(0), node.required(1)
     if bias is None or bias.dtype is DType.BOOL or any(value.type.known_shape is None for value in (bias, query, key)):
         return None
@@ -70,8 +81,7 @@ def write_out_bias(node: Node, rewriter: Rewriter) -> tuple[Value, ...] | None:
         return None
     past = node.input(4)
     keys = key.shape[2] if past is None else key.shape[2] + past.shape[2]
-    whole = bias.rank == 4 and _same(bias.shape[2], query.shape[2]) and _same(bias.shape[3], keys)
-    if whole or _is_made_of_tokens(bias):
+    if bias.rank == 4 and _same(bias.shape[2], query.shape[2]) and _same(bias.shape[3], keys):
         return None
     columns = _size(rewriter, key, 2)
     if past is not None:
@@ -113,7 +123,9 @@ def _tokens(mask: Value) -> Value | None:
 def _is_made_of_tokens(bias: Value) -> bool:
     """Whether `bias` is what `mask_by_tokens` makes."""
     node = bias.producer
-    if node is None or node.key != "Where" or bias.rank != 4 or bias.shape[1:3] != (1, 1):
+    if node is None or node.key != "Where" or bias.type.known_shape is None or bias.rank != 4:
+        return False
+    if bias.shape[1:3] != (1, 1):
         return False
     view = node.required(0).producer
     test = view.required(0).producer if view is not None and view.key == "Reshape" else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from tfgraph.capabilities import Capabilities
-from tfgraph.passes.attention_masks import prepare_masks
+from tfgraph.passes.attention_masks import prepare_masks, write_out_masks
 from tfgraph.passes.base import FunctionPass, Pipeline
 from tfgraph.passes.canonical import CANONICAL
 from tfgraph.passes.canonicalise import canonicalise
@@ -41,6 +41,7 @@ def optimising() -> Pipeline:
             FunctionPass("attention-masks", prepare_masks, requires=_CANONICAL),
             FusionPass("fold-heads", (FOLDED_ATTENTION,), CANONICAL, _is_folded),
             FusionPass("fuse-heads", (MULTI_HEAD_ATTENTION,), CANONICAL, _is_microsoft),
+            FunctionPass("write-out-masks", write_out_masks),
             FunctionPass("pack-projections", pack),
             FusionPass("fuse-projections", (PACKED_ATTENTION,), CANONICAL, _is_microsoft),
             FusionPass("fuse-contrib", CONTRIB, CANONICAL, _is_supported),

@@ -12,7 +12,9 @@ from typing import Final
 
 import numpy as np
 
+from tfgraph.errors import InputError
 from tfgraph.ir.constant import Array
+from tfgraph.ir.dims import Dim, product, substitute
 from tfgraph.ir.graph import Graph, Value
 from tfgraph.random_inputs import free_symbols, random_inputs
 
@@ -22,6 +24,7 @@ MASKS: Final = ("full", "left", "right", "holes")
 _ROWS: Final = ((2, 5, 3, 7, 4, 6), (1, 9, 2, 8, 3, 5), (3, 2, 4, 6, 5, 7), (1, 1, 1, 1, 1, 1))
 _HIDDEN: Final = -10_000.0  # what a float mask that is added to scores holds for padding
 _MOST_GUESSES: Final = 60
+_MOST_ELEMENTS: Final = 2**24  # of all inputs together
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,9 @@ def make_cases(graph: Graph, sizes: Mapping[str, int], seed: int = 0) -> Iterato
     """Inputs of these sizes, once for each kind of padding; once only where no input holds a mask.
 
     Raises:
-        InputError: an input is of an unknown rank, or holds text.
+        InputError: an input is of an unknown rank, or holds text, or is too large to be tried.
     """
+    _check_extent(graph, sizes)
     masks = mask_inputs(graph)
     for index, kind in enumerate(MASKS if masks else ("none",)):
         generator = np.random.default_rng((seed, index))
@@ -102,6 +106,16 @@ def _sums(base: Mapping[str, int], names: Iterable[str]) -> list[dict[str, int]]
     """`base` with one of `names` as the sum of two different other sizes; each size counts once."""
     values = sorted(set(base.values()))
     return [{**base, name: first + second} for name in names for first, second in combinations(values, 2)]
+
+
+def _check_extent(graph: Graph, sizes: Mapping[str, int]) -> None:
+    settled: dict[str, Dim] = dict(sizes)
+    total = 0
+    for name, value in graph.inputs.items():
+        elements = substitute(product(value.type.known_shape or ()), settled)
+        total += elements if isinstance(elements, int) else 0
+        if total > _MOST_ELEMENTS:
+            raise InputError(f"with the input '{name}' there are {total} elements: expected at most {_MOST_ELEMENTS}")
 
 
 def _is_mask(name: str, value: Value) -> bool:

@@ -92,6 +92,7 @@ def optimize_onnx(
     from tfgraph.backends.onnx.read import from_onnx
     from tfgraph.backends.onnx.write import save_model
     from tfgraph.compiler import compile
+    from tfgraph.passes.numbering import number_names
     from tfgraph.targets import get_target
 
     get_target(target)  # a wrong name is said before the work
@@ -105,6 +106,7 @@ def optimize_onnx(
         _tell(on_progress, "optimise", done, total)
 
     compiled = compile(graph, target=target, on_progress=optimising)
+    number_names(compiled.graph)
     report = _describe(graph, compiled.graph, compiled.report)
     model = compiled.to_onnx_ir()
     keep_identity(model, proto)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tfgraph.ir.dim_text import format_shape
 from tfgraph.ir.graph import Graph, Node, Value
-from tfgraph.summary import module_paths
+from tfgraph.summary import layer_of, module_paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Outline:
-    """The nodes of a graph in order, in runs that lie in one module."""
+    """The nodes of a graph in order, in runs that lie in one layer, or in one module outside of the layers."""
 
     sections: tuple[tuple[str, tuple[Line, ...]], ...]
 
@@ -32,7 +32,8 @@ class Outline:
 def outline(graph: Graph) -> Outline:
     """The outline of `graph`."""
     sections: list[tuple[str, list[Line]]] = []
-    for node, path in module_paths(graph).items():
+    for node, module in module_paths(graph).items():
+        path = layer_of(module) or module
         if not sections or sections[-1][0] != path:
             sections.append((path, []))
         sections[-1][1].append(_line(node))

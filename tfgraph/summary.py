@@ -80,11 +80,11 @@ class Summary:
         A layer is what lies at a path that ends in its first number (`encoder.layers.3`); what lies outside of them is
         cut at the first name that leads to no layer (`embeddings`).
         """
-        above = {prefix for path in self.modules if (layer := _layer_of(path)) for prefix in _prefixes(layer)[:-1]}
+        above = {prefix for path in self.modules if (layer := layer_of(path)) for prefix in _prefixes(layer)[:-1]}
         parts: dict[str, Counts] = {}
         for path, counts in self.modules.items():
             outside = next((prefix for prefix in _prefixes(path) if prefix not in above), path)
-            cut = _layer_of(path) or outside
+            cut = layer_of(path) or outside
             parts.setdefault(cut, Counts(cut)).add(counts)
         return list(parts.values())
 
@@ -228,7 +228,7 @@ def _prefixes(path: str) -> list[str]:
     return [".".join(parts[: index + 1]) for index in range(len(parts))]
 
 
-def _layer_of(path: str) -> str | None:
+def layer_of(path: str) -> str | None:
     """The path up to its first number, None where it has none."""
     return next((prefix for prefix in _prefixes(path) if prefix.rpartition(".")[2].strip("_").isdigit()), None)
 

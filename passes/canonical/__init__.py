@@ -11,12 +11,15 @@ from tfgraph.passes.canonical.heads import HEADS
 from tfgraph.passes.canonical.linear import LINEAR
 from tfgraph.passes.canonical.masks import MASKS
 from tfgraph.passes.canonical.rotary import ROTARY
+from tfgraph.passes.canonical.rotary_pairs import ROTARY_PAIRS
 from tfgraph.passes.canonical.scales import SCALES
 from tfgraph.passes.canonical.sizes import SIZES
 from tfgraph.passes.canonical.trivial import TRIVIAL
 from tfgraph.passes.canonical.views import VIEWS
 from tfgraph.passes.rewrite import RuleSet
 
-CANONICAL = RuleSet(TRIVIAL, ARITHMETIC, SCALES, VIEWS, LINEAR, GUARDS, ROTARY, EINSUM, MASKS, SIZES, HEADS)
+CANONICAL = RuleSet(
+    TRIVIAL, ARITHMETIC, SCALES, VIEWS, LINEAR, GUARDS, ROTARY, EINSUM, MASKS, SIZES, HEADS, ROTARY_PAIRS
+)
 
 __all__ = ["CANONICAL"]

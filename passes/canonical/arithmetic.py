@@ -15,6 +15,8 @@ from tfgraph.passes.rewrite import Rewriter, RuleSet, scalar_of
 
 ARITHMETIC = RuleSet()
 
+_CURVES = frozenset({"Tanh", "Erf"})
+
 
 def _is_float(node: Node) -> bool:
     return node.output.dtype.is_float
@@ -167,9 +169,10 @@ def _is_gated(value: Value) -> bool:
     sums = [factor.producer for factor in node.inputs if factor is not None and factor.producer is not None]
     return any(
         total.key == "Add"
-        and scalar_of(total.input(1)) == 1.0
-        and (curve := total.required(0).producer) is not None
-        and curve.key in ("Tanh", "Erf")
+        and 1.0 in map(scalar_of, total.inputs)
+        and any(
+            value is not None and value.producer is not None and value.producer.key in _CURVES for value in total.inputs
+        )
         for total in sums
     )
 

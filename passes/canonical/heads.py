@@ -55,7 +55,10 @@ def unflatten_biased_scores(node: Node, rewriter: Rewriter) -> Value | None:
                 continue
         if inner is None or inner.key != "MatMul" or scores.num_uses != 1 or scores.type.known_shape != total.shape:
             continue
-        restored = _with_heads(bias, shape[:2], rewriter)
+        if bias.type.known_shape == total.shape:
+            restored: Value | None = rewriter.emit("Reshape", [bias, node.required(1)], node.attributes)
+        else:
+            restored = _with_heads(bias, shape[:2], rewriter)
         if restored is None:
             continue
         product = rewriter.emit("Reshape", [scores, node.required(1)], node.attributes)
@@ -84,7 +87,8 @@ def _repeated(x: Value, heads: int, rewriter: Rewriter) -> Value | None:
     """[B, 1, T, D] -> [B, heads, T, D]."""
     batch, _, seq, size = x.shape
     view = x.producer
-    if view is not None and view.key == "Reshape" and view.required(0).type.known_shape == (batch, seq, size):
+    folded = view is not None and view.key in ("Reshape", "Unsqueeze")
+    if view is not None and folded and view.required(0).type.known_shape == (batch, seq, size):
         apart = static_target((batch, seq, size), (batch, seq, 1, size))
         if apart is None:
             return None
@@ -107,9 +111,9 @@ def _is_softmax(value: Value) -> bool:
 def _leads_to_softmax(value: Value) -> bool:
     """Whether `value` is read once, by a softmax or by what scales, caps or masks scores in front of one."""
     for _ in range(8):
-        if value.num_uses != 1:
+        if value.num_uses != 1 or len(value.users) != 1:
             return False
-        (user,) = value.users
+        user = next(iter(value.users))
         if user.key == "Softmax":
             return True
         if user.key not in _ON_THE_WAY:

@@ -9,6 +9,9 @@ The second is exact for every query that may attend to something: what is masked
 
 from __future__ import annotations
 
+import math
+
+from tfgraph.dsl.functions.attention import LOWEST
 from tfgraph.ir.dtypes import DType
 from tfgraph.ir.graph import Node, Value
 from tfgraph.passes.rewrite import Rewriter, RuleSet, is_filled_with, scalar_of
@@ -57,6 +60,55 @@ def _is_scores(value: Value) -> bool:
     if node is not None and node.key == "Mul" and scalar_of(node.input(1)) is not None:
         node = node.required(0).producer
     return node is not None and node.key == "MatMul" and node.required(1).constant is None
+
+
+@MASKS.rule("Softmax")
+def mask_by_where(node: Node, rewriter: Rewriter) -> Value | None:
+    """A mask that replaces scores replaces them by the lowest finite number, and is of what may be seen.
+
+    `Where(hidden, -10000, scores)` is `Where(Not(hidden), scores, lowest)`; `Where(keep, scores + bias, lowest)` is
+    `scores + Where(keep, bias, lowest)`. A causal mask stays what it is.
+    """
+    total = node.required(0)
+    where = total.producer
+    if where is None or where.key != "Where" or total.num_uses != 1 or total.dtype not in LOWEST:
+        return None
+    keep, inner, number = where.required(0), where.required(1), scalar_of(where.input(2))
+    hides = scalar_of(inner)
+    if hides is not None and number is None:
+        inner, number = where.required(2), hides
+    else:
+        hides = None
+    if number is None or number > _MASKED or inner.type.known_shape is None or inner.type != total.type:
+        return None
+    parts = _scores_and_bias(inner)
+    comparison = keep.producer
+    if parts is None or (comparison is not None and comparison.key == "LessOrEqual"):
+        return None
+    scores, bias = parts
+    if bias is None and hides is None and math.isclose(number, LOWEST[total.dtype], rel_tol=1e-6):
+        return None
+    if hides is not None:
+        keep = rewriter.emit("Not", [keep])
+    lowest = rewriter.scalar(LOWEST[total.dtype], total)
+    if bias is None:
+        masked = rewriter.emit("Where", [keep, scores, lowest])
+    else:
+        masked = rewriter.emit("Add", [scores, rewriter.emit("Where", [keep, bias, lowest])])
+    return rewriter.emit("Softmax", [masked], node.attributes)
+
+
+def _scores_and_bias(value: Value) -> tuple[Value, Value | None] | None:
+    """`value` as scores and what is added to them, if anything is; None where it is no scores."""
+    if _is_scores(value):
+        return value, None
+    node = value.producer
+    if node is None or node.key != "Add" or value.num_uses != 1:
+        return None
+    for scores, bias in ((node.required(0), node.required(1)), (node.required(1), node.required(0))):
+        if _is_scores(scores) and scores.type.known_shape == value.type.known_shape and not _is_scores(bias):
+            return scores, bias
+    return None
 
 
 @MASKS.rule("Softmax")

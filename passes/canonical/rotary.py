@@ -20,8 +20,10 @@ from tfgraph.passes.rewrite import Rewriter, RuleSet, scalar_of
 
 ROTARY = RuleSet()
 
-_END = 2**63 - 1
-_EACH_ALONE = frozenset({"Cos", "Sin", "Cast", "Neg", "Identity"})
+LAST = 2**63 - 1
+"""The end of a slice that goes on to the end."""
+
+EACH_ALONE = frozenset({"Cos", "Sin", "Cast", "Neg", "Identity"})
 
 
 @ROTARY.rule("Add")
@@ -37,9 +39,9 @@ def rotate_by_halves(node: Node, rewriter: Rewriter) -> Value | None:
             continue
         if not all(_is_for_all_heads(angles, x) and _is_doubled(angles) for angles in (cos, sin)):
             continue
-        c, s = (_batched(_halve(value, rewriter), x, rewriter) for value in (cos, sin))
+        c, s = (batched(_halve(value, rewriter), x, rewriter) for value in (cos, sin))
         first = _slice(rewriter, x, 0, half)
-        second = _slice(rewriter, x, half, _END)
+        second = _slice(rewriter, x, half, LAST)
         real = rewriter.emit("Sub", [rewriter.emit("Mul", [first, c]), rewriter.emit("Mul", [second, s])])
         imaginary = rewriter.emit("Add", [rewriter.emit("Mul", [first, s]), rewriter.emit("Mul", [second, c])])
         return rewriter.emit("Concat", [real, imaginary], {"axis": -1})
@@ -124,7 +126,7 @@ def _is_doubled(value: Value) -> bool:
         same = len(node.inputs) == 2 and node.input(0) is node.input(1)
         return same and attribute(node, "axis") in (-1, value.rank - 1)
     x = node.required(0)
-    if node.key in _EACH_ALONE or (node.key in ("Mul", "Add") and scalar_of(node.input(1)) is not None):
+    if node.key in EACH_ALONE or (node.key in ("Mul", "Add") and scalar_of(node.input(1)) is not None):
         return _is_doubled(x)
     if x.type.known_shape is None or x.rank == 0 or x.shape[-1] != value.shape[-1]:
         return False
@@ -168,7 +170,7 @@ def _halve(value: Value, rewriter: Rewriter) -> Value:
     return rewriter.emit(node.key, [inner, *node.inputs[1:]], node.attributes)
 
 
-def _batched(value: Value, x: Value, rewriter: Rewriter) -> Value:
+def batched(value: Value, x: Value, rewriter: Rewriter) -> Value:
     """[1 or B, 1, S, R] over the batch of x: the operator wants the angles of every sequence."""
     if value.shape[0] == x.shape[0]:
         return value

@@ -56,7 +56,7 @@ def simplify_reshape(node: Node, rewriter: Rewriter) -> Value | None:
         if source.type.known_shape is not None:
             if source.shape == shape:
                 return source
-            merged = _reshape(rewriter, source, shape)
+            merged = None if _is_interleaving(inner) else _reshape(rewriter, source, shape)
             if merged is not None:
                 return merged
     target = static_target(x.shape, shape)
@@ -66,6 +66,15 @@ def simplify_reshape(node: Node, rewriter: Rewriter) -> Value | None:
     if not attribute(node, "allowzero") or given.constant is None:
         return rewriter.emit("Reshape", [x, rewriter.ints(target)])
     return None
+
+
+def _is_interleaving(node: Node) -> bool:
+    """Whether the reshape `node` folds two stacked values into one axis, as interleaved rotary embedding ends."""
+    stacked, shape = node.required(0), node.output.type.known_shape
+    if stacked.producer is None or stacked.producer.key != "Concat" or shape is None or stacked.rank < 2:
+        return False
+    *leading, size, count = stacked.shape
+    return count == 2 and size != 1 and len(stacked.producer.inputs) == 2 and shape == (*leading, size * 2)
 
 
 def _order(node: Node) -> tuple[int, ...]:

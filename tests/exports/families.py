@@ -200,7 +200,9 @@ FAMILIES: Mapping[str, Family] = {
     "qwen3": _rotary("Qwen3", {**_LLAMA, "head_dim": 16}),
     "gemma": _rotary("Gemma", {**_LLAMA, "head_dim": 16}),
     "gemma2": _rotary("Gemma2", {**_LLAMA, "head_dim": 16}, sliding_window=8),
-    "gemma3": _rotary("Gemma3Text", {**_LLAMA, "head_dim": 16}, "ForCausalLM", sliding_window=8),
+    "gemma3": Family(
+        "Gemma3TextConfig", "Gemma3ForCausalLM", {**_LLAMA, "head_dim": 16, "sliding_window": 8}, rotary=4
+    ),
     "phi": _rotary("Phi", _MHA, partial_rotary_factor=0.5),
     "phi3": _rotary("Phi3"),
     "stablelm": _rotary("StableLm", partial_rotary_factor=0.5),

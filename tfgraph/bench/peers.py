@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tfgraph.backends.onnxruntime.errors import message, runtime_errors
 from tfgraph.bench.shapes import INPUTS, OUTPUT
-from tfgraph.errors import TFGraphError
+from tfgraph.errors import TargetError
 from tfgraph.ir.constant import Array
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _OPSET: Final = 17  # the first with LayerNormalization, which both optimisers o
 _FAILURES: Final = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, ImportError, OSError)
 
 
-class PeerUnavailable(TFGraphError):
+class PeerUnavailable(TargetError):
     """A peer that cannot be made here; the message says why, and what to install."""
 
 

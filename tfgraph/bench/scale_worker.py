@@ -23,7 +23,7 @@ from tfgraph.errors import TFGraphError
 EXPORT: Final = "export"
 DECODER: Final = "decoder"
 _PACKAGES: Final = ("tfgraph.ir", "tfgraph.dsl", "tfgraph.passes", "tfgraph.backends.onnx", "tfgraph.models")
-_MODULES: Final = ("onnx", "onnx_ir", "tfgraph.compiler", "tfgraph.pretrained", "tfgraph.bench.decoder")
+_MODULES: Final = ("numpy.random", "onnx", "onnx_ir", "tfgraph.compiler", "tfgraph.pretrained", "tfgraph.bench.decoder")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     name, *rest = arguments
     try:
         measured = measures[name](*rest)
-    except TFGraphError as error:
+    except (TFGraphError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     sys.stdout.write(json.dumps(measured))

@@ -90,7 +90,7 @@ def print_scale(console: Console, report: ScaleReport) -> None:
         ["processor time", f"{export.median('cpu_seconds'):.2f}", ""],
         ["memory", _memory_text(export.memory), bytes_text(EXPORT_BYTES)],
     ]
-    title = f"From a checkpoint of {bytes_text(int(export.median('bytes')))} to an optimised file"
+    title = f"Export of {bytes_text(int(export.median('bytes')))} of weights"
     console.print(table(title, ["", "Seconds", "Limit"], rows))
     rows = []
     fewer: tuple[int, float] | None = None

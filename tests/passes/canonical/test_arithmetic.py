@@ -200,17 +200,17 @@ def test_any_arithmetic_keeps_its_value(graph_of, same_numbers, text, batch):
 
 def test_the_cubic_of_the_tanh_gelu_is_a_sum(fires):
     expected = {"Mul": 3, "Add": 1}
-    fires("cubic_is_sum", lambda x: x * (1.0 + x * x * 0.044715), expected, x="batch 8")
+    fires("cubic_is_sum", lambda x: x * (x * x * 0.044715 + 1.0), expected, x="batch 8")
     fires("cubic_is_sum", lambda x: (x * x * 0.5 + 1.0) * x, expected, x="batch 8")
 
 
 def test_other_polynomials_stay(leaves):
-    leaves("cubic_is_sum", lambda x: x * (2.0 + x * x * 0.5), x="batch 8")
-    leaves("cubic_is_sum", lambda x, y: y * (1.0 + x * x * 0.5), x="batch 8", y="batch 8")
-    leaves("cubic_is_sum", lambda x, y: x * (1.0 + x * y * 0.5), x="batch 8", y="batch 8")
+    leaves("cubic_is_sum", lambda x: x * (x * x * 0.5 + 2.0), x="batch 8")
+    leaves("cubic_is_sum", lambda x, y: y * (x * x * 0.5 + 1.0), x="batch 8", y="batch 8")
+    leaves("cubic_is_sum", lambda x, y: x * (x * y * 0.5 + 1.0), x="batch 8", y="batch 8")
 
     def shared(x):
-        factor = 1.0 + x * x * 0.5
+        factor = x * x * 0.5 + 1.0
         return x * factor, factor
 
     leaves("cubic_is_sum", shared, x="batch 8")

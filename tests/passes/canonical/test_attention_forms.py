@@ -232,6 +232,58 @@ def scaled_gpt2(x, kept):
     return (x * kept) * 0.125 - (1.0 - kept) * 10000.0
 
 
+def test_a_mask_that_replaces_scores(fires, leaves):
+    shapes = {"q": "batch 4 5 8", "k": "batch 4 7 8", "mask": "bool batch 1 5 7"}
+    hidden = np.arange(7) >= np.arange(1, 6)[:, None]
+    inputs = {"mask": np.broadcast_to(hidden, (2, 1, 5, 7))}
+    plain = {"Transpose": 1, "MatMul": 1, "Where": 1, "Softmax": 1}
+    given = {**shapes, "sizes": ({},), "inputs": inputs}
+
+    def hides(q, k, mask):
+        return F.softmax(F.where(mask, -10000.0, scores_of(q, k)))
+
+    fires("mask_by_where", hides, {**plain, "Not": 1}, **given)
+    seen = {**given, "inputs": {"mask": ~inputs["mask"]}}
+    for low in (-10000.0, -1e9, -np.inf):
+
+        def keeps(q, k, mask, low=low):
+            return F.softmax(F.where(mask, scores_of(q, k) * 0.5, low))
+
+        fires("mask_by_where", keeps, {**plain, "Mul": 1}, **seen)
+
+    def biased(q, k, mask, bias):
+        return F.softmax(F.where(mask, scores_of(q, k) + bias, LOWEST))
+
+    fires("mask_by_where", biased, {**plain, "Add": 1}, bias="1 4 5 7", **seen)
+
+
+def test_what_replaces_scores_otherwise_stays(leaves):
+    shapes = {"q": "batch 4 5 8", "k": "batch 4 7 8", "mask": "bool batch 1 5 7"}
+    forms = [
+        lambda q, k, mask: F.softmax(F.where(mask, scores_of(q, k), LOWEST)),  # already is
+        lambda q, k, mask: F.softmax(F.where(mask, scores_of(q, k), -1.0)),  # not low enough
+        lambda q, k, mask: F.softmax(F.where(mask, -1.0, scores_of(q, k))),
+        lambda q, k, mask: F.softmax(F.where(mask, F.sin(scores_of(q, k)), -1e9)),  # no scores
+        lambda q, k, mask: F.relu(F.where(mask, scores_of(q, k), -1e9)),  # no softmax
+        lambda q, k, mask: F.softmax(F.where(mask, scores_of(q, k), F.negate(scores_of(q, k)))),
+    ]
+    for form in forms:
+        leaves("mask_by_where", form, **shapes)
+
+    def shown(q, k, mask):
+        masked = F.where(mask, scores_of(q, k), -1e9)
+        return F.softmax(masked), masked
+
+    leaves("mask_by_where", shown, **shapes)
+
+    def causal(q, k):
+        rows, columns = (F.arange(0, size) for size in (5, 7))
+        keep = F.unsqueeze(columns, (0,)) <= F.unsqueeze(rows, (1,))
+        return F.softmax(F.where(keep, scores_of(q, k), -1e9))
+
+    leaves("mask_by_where", causal, q=shapes["q"], k=shapes["k"])
+
+
 def test_a_mask_that_multiplies_and_subtracts_is_a_choice(fires, leaves):
     def gpt2(x, m):
         kept = F.cast(m, "float32")
@@ -250,3 +302,37 @@ def test_a_mask_that_multiplies_and_subtracts_is_a_choice(fires, leaves):
     leaves("mask_by_choice", lambda x, m: x * m - (1.0 - m) * 10000.0, **numbers)  # more than 0 and 1
     leaves("mask_by_choice", lambda x, m: x * F.cast(m, "float32") - (1.0 - x) * 10000.0, **shapes)
     leaves("mask_by_choice", lambda x, m: x * F.cast(m, "float32") - (2.0 - F.cast(m, "float32")) * 10000.0, **shapes)
+
+
+CHOSEN = {"q": "2 4 5 8", "k": "2 4 7 8"}
+SEEN = np.arange(7) < 4  # the first four keys
+
+
+def test_a_mask_that_replaces_scores_has_one_form(fires):
+    plain = {"Transpose": 1, "MatMul": 1, "Where": 1, "Softmax": 1}
+    fires("mask_by_where", lambda q, k: F.softmax(F.where(SEEN, scores_of(q, k), -10000.0)), plain, **CHOSEN)
+    fires(
+        "mask_by_where",
+        lambda q, k: F.softmax(F.where(~SEEN, LOWEST, scores_of(q, k))),
+        {**plain, "Not": 1},
+        **CHOSEN,
+    )
+    fires(
+        "mask_by_where",
+        lambda q, k, bias: F.softmax(F.where(SEEN, scores_of(q, k) * 0.5 + bias, LOWEST)),
+        {**plain, "Mul": 1, "Add": 1},
+        **CHOSEN,
+        bias="1 4 5 7",
+    )
+
+
+def test_a_choice_that_is_no_mask_or_already_in_form_stays(leaves):
+    leaves("mask_by_where", lambda q, k: F.softmax(F.where(SEEN, scores_of(q, k), LOWEST)), **CHOSEN)
+    leaves("mask_by_where", lambda q, k: F.softmax(F.where(SEEN, scores_of(q, k), -1.0)), **CHOSEN)
+    leaves("mask_by_where", lambda x: F.softmax(F.where(SEEN, x, -10000.0)), x="2 4 5 7")
+
+    def shared(q, k):
+        masked = F.where(SEEN, scores_of(q, k), -10000.0)
+        return F.softmax(masked), masked
+
+    leaves("mask_by_where", shared, **CHOSEN)

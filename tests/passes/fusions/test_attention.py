@@ -218,10 +218,6 @@ MASKED_WRONGLY = {
         lambda q, k, v, mask: F.matmul(F.softmax(F.where(mask > 0.0, product(q, k), -1.0)), v),
         "should be the constant [-3.4028234663852886e+38]",
     ),
-    "the other way round": (
-        lambda q, k, v, mask: F.matmul(F.softmax(F.where(mask > 0.0, LOW, product(q, k))), v),
-        "where MatMul is expected",
-    ),
 }
 
 
@@ -233,6 +229,21 @@ def test_masks_that_do_something_else_stay(optimise, target_with, name):
     (miss,) = done.report.near_misses
     assert f"(fusions/test_attention.py:{forward.__code__.co_firstlineno})" in miss.node
     assert reason in miss.reason
+
+
+def test_a_mask_of_what_is_hidden(optimise, run_onnxruntime, target_with):
+    """Scores are replaced where the mask is true, by a number that is low enough, minus infinity included."""
+    for low in (LOW, -1e9, -10000.0, -np.inf):
+        hidden = np.zeros((2, 1, 5, 3), bool)
+        hidden[..., 1:] = True
+
+        def forward(q, k, v, mask, low=low):
+            return F.matmul(F.softmax(F.where(mask, low, product(q, k))), v)
+
+        specs = {**shapes(), "mask": "bool batch 1 seq keys"}
+        done = optimise(forward, target_with("heads"), inputs={"mask": hidden}, **specs)
+        assert done.operators["Attention"] == 1 and "Softmax" not in done.operators
+        run_onnxruntime(done, inputs={"mask": hidden})
 
 
 def test_a_mask_added_to_the_weights_stays(optimise, target_with):

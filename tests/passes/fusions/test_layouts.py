@@ -160,6 +160,29 @@ def test_causal_only_over_as_many_keys_as_queries(optimise, run_onnxruntime, tar
     run_onnxruntime(cross, SIZES)
 
 
+@pytest.mark.parametrize("layout", ["folded", "microsoft"])
+@pytest.mark.parametrize("settings", [{"kv_heads": 2}, {"softcap": 9.0}, {"is_causal": 1}])
+def test_tokens_where_multi_head_attention_is_not_to_be_had(optimise, run_onnxruntime, target_with, settings, layout):
+    """The kernel that remains wants its mask written out."""
+    done = optimise(
+        lambda x, y, tokens: heads_of(F.sin(x), F.cos(y), keep(tokens), **settings),
+        target_with(layout), **CROSS, tokens="int32 batch keys", sizes=SIZES,
+    )  # fmt: skip
+    assert done.operators["Attention"] == 1 and MHA not in done.operators
+    run_onnxruntime(done, SIZES)
+
+
+def test_a_mask_that_only_looks_as_if_it_were_made_for_tokens(optimise, run_onnxruntime, target_with):
+    """A model may spell its mask as the definition of the other kernel does."""
+
+    def forward(x, y, tokens):
+        return multi_head_attention(x, y, F.sin(y), None, tokens, num_heads=4)
+
+    done = optimise(forward, target_with("folded"), **CROSS, tokens="int32 batch keys", sizes=SIZES)
+    assert done.operators["Attention"] == 1 and "Expand" in done.operators
+    run_onnxruntime(done, SIZES)
+
+
 def test_what_multi_head_attention_lacks_stays_attention(optimise, run_onnxruntime, target_with):
     grouped = optimise(lambda x, y: heads_of(x, y, kv_heads=2), target_with("microsoft"), **CROSS, sizes=SIZES)
     assert grouped.operators["Attention"] == 1 and MHA not in grouped.operators

@@ -22,7 +22,7 @@ from tfgraph.ir.ops.rules import (
 )
 from tfgraph.ir.optable import Operands
 from tfgraph.ir.primitive import MOVABLE, primitive
-from tfgraph.ir.types import UnknownRankError
+from tfgraph.ir.types import LARGEST_CONTENT, UnknownRankError
 
 
 def _shape_content(given: Operands) -> Content:
@@ -156,7 +156,7 @@ def _expand_content(given: Operands) -> Content | None:
     content = given.content(0)
     shape = _expand_shape(given)
     size = product(shape)
-    if content is None or not isinstance(size, int):
+    if content is None or not isinstance(size, int) or size > LARGEST_CONTENT:
         return None
     return content * size if len(content) == 1 else content
 

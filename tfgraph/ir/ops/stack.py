@@ -14,6 +14,7 @@ from tfgraph.ir.ops.contents import Content, all_contents
 from tfgraph.ir.ops.rules import agree, known_length, merge, normalize_axis, require_rank
 from tfgraph.ir.optable import REQUIRED, Operands
 from tfgraph.ir.primitive import MOVABLE, primitive
+from tfgraph.ir.types import LARGEST_CONTENT
 
 
 def _concat_shape(given: Operands) -> Shape:
@@ -59,7 +60,8 @@ def _tile_content(given: Operands) -> Content | None:
         return None
     if not repeats:
         return content
-    return content * repeats[0] if isinstance(repeats[0], int) else None
+    times = repeats[0]
+    return content * times if isinstance(times, int) and times <= LARGEST_CONTENT else None
 
 
 def _depth_to_space_shape(given: Operands) -> Shape:

@@ -1,0 +1,192 @@
+"""Rotary embedding in the "rotate every two" spelling becomes the spelling over pairs, the one of its definition.
+
+    x * cos + stack(-x[1::2], x[0::2]) * sin  ->  stack(a * c - b * s, a * s + b * c)
+
+with a = x[0::2] and b = x[1::2], and cos and sin of which neighbours are equal: the rule finds c and s by walking up
+to where each element is repeated. x is [batch, heads, seq, head_dim], or [batch, seq, heads, head_dim], which is
+transposed and back.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tfgraph.ir.graph import Node, Value
+from tfgraph.ir.optable import attribute
+from tfgraph.ir.transforms import reshaped, sliced
+from tfgraph.passes.canonical.rotary import EACH_ALONE, LAST, batched
+from tfgraph.passes.canonical.views import static_target
+from tfgraph.passes.rewrite import Rewriter, RuleSet, scalar_of
+
+ROTARY_PAIRS = RuleSet()
+
+_HEADS_FIRST = (0, 2, 1, 3)
+
+
+@ROTARY_PAIRS.rule("Add")
+def rotate_by_pairs(node: Node, rewriter: Rewriter) -> Value | None:
+    """Rewrite the "rotate every two" spelling; see the module's docstring."""
+    for plain, turned in ((node.required(0), node.required(1)), (node.required(1), node.required(0))):
+        parts = _parts(plain, turned)
+        if parts is None:
+            continue
+        x, cos, sin = parts
+        layouts = [_seq_axis(angles, x) for angles in (cos, sin)]
+        if None in layouts or layouts[0] != layouts[1] or not (_is_paired(cos) and _is_paired(sin)):
+            continue
+        width = x.shape[-1]
+        if not isinstance(width, int):
+            continue
+        c, s = (_thin(angles, rewriter) for angles in (cos, sin))
+        if layouts[0] == 1:
+            x = rewriter.emit("Transpose", [x], {"perm": _HEADS_FIRST})
+            c, s = (rewriter.emit("Reshape", [value, rewriter.ints([0, 1, -1, width // 2])]) for value in (c, s))
+        c, s = (batched(value, x, rewriter) for value in (c, s))
+        first, second = _slice(rewriter, x, 0), _slice(rewriter, x, 1)
+        real = rewriter.emit("Sub", [rewriter.emit("Mul", [first, c]), rewriter.emit("Mul", [second, s])])
+        imaginary = rewriter.emit("Add", [rewriter.emit("Mul", [first, s]), rewriter.emit("Mul", [second, c])])
+        apart = [rewriter.emit("Reshape", [part, rewriter.ints([0, 0, 0, 0, 1])]) for part in (real, imaginary)]
+        stacked = rewriter.emit("Concat", apart, {"axis": -1})
+        result = rewriter.emit("Reshape", [stacked, rewriter.ints([0, 0, 0, width])])
+        return result if layouts[0] == 2 else rewriter.emit("Transpose", [result], {"perm": _HEADS_FIRST})
+    return None
+
+
+def _parts(plain: Value, turned: Value) -> tuple[Value, Value, Value] | None:
+    """`(x, cos, sin)` of `plain = x * cos` and `turned = rotate_every_two(x) * sin`."""
+    left, right = plain.producer, turned.producer
+    if left is None or right is None or left.key != "Mul" or right.key != "Mul":
+        return None
+    for rotated, sin in ((right.required(0), right.required(1)), (right.required(1), right.required(0))):
+        x = _rotated(rotated)
+        if x is None or x.type.known_shape is None or x.rank != 4:
+            continue
+        if left.required(0) is x:
+            return x, left.required(1), sin
+        if left.required(1) is x:
+            return x, left.required(0), sin
+    return None
+
+
+def _rotated(value: Value) -> Value | None:
+    """The x of `value = Reshape(stack(-x[1::2], x[0::2]))` along x's last axis."""
+    view = value.producer
+    concat = view.required(0).producer if view is not None and view.key in ("Reshape", "Flatten") else None
+    if concat is None or concat.key != "Concat" or len(concat.inputs) != 2 or value.type.known_shape is None:
+        return None
+    if concat.output.type.known_shape is None or concat.output.rank != value.rank + 1:
+        return None
+    if attribute(concat, "axis") not in (-1, value.rank) or concat.output.shape[:-2] != value.shape[:-1]:
+        return None
+    minus, plus = (_unstacked(concat.required(index)) for index in (0, 1))
+    negative = None if minus is None else minus.producer
+    if plus is None or negative is None or negative.key not in ("Neg", "Mul"):
+        return None
+    if negative.key == "Mul" and scalar_of(negative.input(1)) != -1.0:
+        return None
+    (x, first), (other, second) = _every_second(plus), _every_second(negative.required(0))
+    return x if x is not None and x is other and (first, second) == (0, 1) and x.type == value.type else None
+
+
+def _unstacked(value: Value) -> Value | None:
+    """The v of `value = v[..., None]`."""
+    node = value.producer
+    if node is None or node.key not in ("Reshape", "Unsqueeze") or value.type.known_shape is None:
+        return None
+    inner = node.required(0)
+    return inner if inner.type.known_shape is not None and (*inner.shape, 1) == value.shape else None
+
+
+def _every_second(value: Value) -> tuple[Value | None, int]:
+    """`(x, start)` of `value = x[..., start::2]`, for an even last axis of x."""
+    node = value.producer
+    if node is None or node.key != "Slice" or value.type.known_shape is None:
+        return None, -1
+    x, starts, steps, axes = node.required(0), node.required(1).content, node.input(4), node.input(3)
+    if x.type.known_shape is None or x.shape[-1] != value.shape[-1] * 2 or x.shape[:-1] != value.shape[:-1]:
+        return None, -1
+    if steps is None or steps.content != (2,) or axes is None or axes.content not in ((-1,), (x.rank - 1,)):
+        return None, -1
+    return (x, starts[0]) if starts is not None and starts[0] in (0, 1) and isinstance(starts[0], int) else (None, -1)
+
+
+def _slice(rewriter: Rewriter, x: Value, start: int) -> Value:
+    return rewriter.emit("Slice", [x, *(rewriter.ints([number]) for number in (start, LAST, x.rank - 1, 2))])
+
+
+def _seq_axis(angles: Value, x: Value) -> int | None:
+    """Which axis is the sequence's: 2 for angles [1 or B, 1, S, D], 1 for [1 or B, S, 1, D]; None for other shapes."""
+    shape = angles.type.known_shape
+    if shape is None or len(shape) != 4 or shape[0] not in (1, x.shape[0]) or shape[3] != x.shape[3]:
+        return None
+    if shape[1] == 1 and shape[2] == x.shape[2]:
+        return 2
+    return 1 if shape[2] == 1 and shape[1] == x.shape[1] else None
+
+
+def _repeated_of(value: Value) -> Value | None:
+    """The v [..., r] of `value` [..., 2 r], each of whose elements is written twice in a row."""
+    view = value.producer
+    wide = view.required(0) if view is not None and view.key == "Reshape" else None
+    node = None if wide is None else wide.producer
+    if wide is None or node is None or wide.type.known_shape is None or wide.rank < 2 or wide.shape[-1] != 2:
+        return None
+    half = wide.shape[-2]
+    if not isinstance(half, int) or half * 2 != value.shape[-1]:
+        return None
+    if static_target((*wide.shape[:-2], half), (*value.shape[:-1], half)) is None:
+        return None
+    if node.key == "Concat":
+        same = (
+            len(node.inputs) == 2 and node.input(0) is node.input(1) and attribute(node, "axis") in (-1, wide.rank - 1)
+        )
+        return node.required(0) if same else None
+    x = node.required(0)
+    if node.key not in ("Expand", "Tile") or x.type.known_shape is None:
+        return None
+    return x if x.shape == (*wide.shape[:-1], 1) else None
+
+
+def _is_paired(value: Value) -> bool:
+    """Whether elements 2 i and 2 i + 1 of the last axis are equal."""
+    if value.constant is not None:
+        constant = value.constant
+        if not constant.has_data or not constant.shape or constant.shape[-1] % 2:
+            return False
+        array = constant.numpy()
+        return bool(np.array_equal(array[..., 0::2], array[..., 1::2]))
+    node = value.producer
+    if node is None or value.type.known_shape is None or value.rank == 0:
+        return False
+    if _repeated_of(value) is not None:
+        return True
+    x = node.required(0) if node.inputs and node.inputs[0] is not None else None
+    if x is None or x.type.known_shape is None or x.rank == 0 or x.shape[-1] != value.shape[-1]:
+        return False
+    if node.key in EACH_ALONE or (node.key in ("Mul", "Add") and scalar_of(node.input(1)) is not None):
+        return _is_paired(x)
+    if node.key == "Reshape":
+        size = value.shape[-1]
+        half = size // 2 if isinstance(size, int) else None
+        fits = half is not None and static_target((*x.shape[:-1], half), (*value.shape[:-1], half)) is not None
+        return fits and _is_paired(x)
+    return node.key == "Gather" and attribute(node, "axis") == 0 and x.rank > 1 and _is_paired(x)
+
+
+def _thin(value: Value, rewriter: Rewriter) -> Value:
+    """Every second element of a value that `_is_paired`, computed without the others."""
+    if value.constant is not None:
+        shape = value.constant.shape
+        pairs = sliced(reshaped(value.constant, (*shape[:-1], shape[-1] // 2, 2)), -1, 0, 1)
+        return rewriter.constant(reshaped(pairs, (*shape[:-1], shape[-1] // 2)))
+    node = value.producer
+    if node is None:
+        return value
+    repeated = _repeated_of(value)
+    inner = repeated if repeated is not None else _thin(node.required(0), rewriter)
+    if repeated is not None or node.key == "Reshape":
+        size = value.shape[-1]
+        half = size // 2 if isinstance(size, int) else 0
+        target = static_target(inner.shape, (*value.shape[:-1], half))
+        return rewriter.emit("Reshape", [inner, rewriter.ints(target or [])])
+    return rewriter.emit(node.key, [inner, *node.inputs[1:]], node.attributes)

@@ -1,0 +1,143 @@
+"""`tfgraph bench`: options, tables, JSON, files and exit codes, with BERT-base and GPT-3 made tiny."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from tfgraph.bench import encoder as encoder_module
+from tfgraph.bench.peers import PeerUnavailable
+
+
+@pytest.fixture
+def bench(monkeypatch, tiny):
+    """`bench("encoder", "--json")`: run a command on tiny models."""
+    from tfgraph.bench import decoder, scale
+    from tfgraph.cli.app import app
+    from tfgraph.models.configs import CONFIGS
+
+    monkeypatch.setitem(CONFIGS, encoder_module.MODEL, tiny)
+    small = decoder.DecoderSize(1, 16, 2, 32, 50, 64)
+    monkeypatch.setattr(scale.Settings.__init__, "__defaults__", _with(scale.Settings, decoder.GPT3, small))
+    monkeypatch.setenv("COLUMNS", "200")
+    return lambda *arguments: CliRunner().invoke(app, ["bench", *arguments])
+
+
+def _with(settings, old, new):
+    return tuple(new if default is old else default for default in settings.__init__.__defaults__)
+
+
+ENCODER = ("encoder", "--shape", "2x5", "--layers", "1", "--runs", "2", "--threads", "1")
+SCALE = ("scale", "--layers", "2", "--layers", "1", "--repeats", "1")
+
+
+def test_the_encoder_prints_a_table_for_each_shape_and_what_the_numbers_mean(bench):
+    done = bench(*ENCODER, "--shape", "1x4")
+    assert done.exit_code == 0, done.output
+    assert "BERT, 1 layers of 32, fp32, 1 threads, 2 interleaved runs each" in done.stdout
+    for text in ("2x5", "1x4", "tfgraph", "torch export", "torch export + ORT optimiser", "Median ms", "Quartiles"):
+        assert text in done.stdout
+    assert done.stdout.count("of the time of the best peer, torch export") == 2
+    assert "Errors are against torch" in done.stdout
+
+
+def test_the_encoder_prints_json_alone_and_saves_it_too(bench, tmp_path):
+    done = bench(*ENCODER, "--torch", "--json", "--save", str(tmp_path / "out.json"))
+    assert done.exit_code == 0, done.output
+    printed = json.loads(done.stdout)
+    assert printed == json.loads((tmp_path / "out.json").read_text())
+    assert [each["shape"] for each in printed["results"]] == ["2x5"]
+    assert "torch" in printed["results"][0]["candidates"]
+
+
+@pytest.mark.parametrize(("ratio", "code"), [("1000000", 0), ("0", 1)])
+def test_a_required_ratio_decides_the_exit_code(bench, ratio, code):
+    done = bench(*ENCODER, "--require-ratio", ratio)
+    assert done.exit_code == code, done.output
+    assert "of the time of the best peer" in done.stdout
+
+
+def test_a_required_ratio_without_a_peer_is_an_error_that_says_what_to_install(bench, monkeypatch):
+    def refuse(*_arguments):
+        raise PeerUnavailable("torch is not installed: pip install it")
+
+    monkeypatch.setattr(encoder_module, "TorchPeer", refuse)
+    done = bench(*ENCODER)
+    assert done.exit_code == 0, done.output
+    assert "skipped: torch export: torch is not installed: pip install it" in done.stdout
+    done = bench(*ENCODER, "--require-ratio", "1.0")
+    assert done.exit_code == 1
+    assert "error: there is no peer to compare with: torch is not installed: pip install it" in done.stderr
+
+
+def run_of(layers):
+    """What a measuring process reports of a decoder, or, with no layers, of an export."""
+    names = ("declare", "trace", "passes", "lower") if layers else ("load", "trace", "passes", "write")
+    times = {"seconds": 4.0, "cpu_seconds": 3.5, "copy_seconds": 3.0, "phases": dict.fromkeys(names, 1.0)}
+    return {**times, "layers": layers, "parameters": 1e9 * layers, "memory": 10**8, "bytes": 438_000_000}
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Scale without its processes."""
+    from tfgraph.bench import scale
+
+    def measure(settings, **_callbacks):
+        decoders = {layers: scale.Measurement([run_of(layers)]) for layers in settings.layers}
+        return scale.ScaleReport(settings, {"cpu": "a cpu", "cores": 2, "system": "Linux", "versions": {}}, 0.1,
+                                 scale.Measurement([run_of(0)]), decoders)  # fmt: skip
+
+    monkeypatch.setattr(scale, "measure_scale", measure)
+
+
+@pytest.mark.usefixtures("measured")
+def test_scale_prints_both_tables_from_few_layers_to_many(bench):
+    done = bench(*SCALE)
+    assert done.exit_code == 0, done.output
+    for text in ("Export of", "beyond copying, median", "GPT-3's width", "ms a layer", "5 s and 500 MB", "438 MB"):
+        assert text in done.stdout
+    rows = [line.split()[0] for line in done.stdout.splitlines() if line.strip().startswith(("1 ", "2 "))]
+    assert rows == ["1", "2"]
+    assert "busy" not in done.stdout
+
+
+def test_scale_measures_and_prints_json_alone(bench, tmp_path):
+    done = bench(*SCALE, "--json", "--save", str(tmp_path / "out.json"))
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout) == json.loads((tmp_path / "out.json").read_text())
+
+
+@pytest.mark.usefixtures("measured")
+def test_required_limits_decide_the_exit_code(bench, monkeypatch):
+    from tfgraph.bench import scale
+
+    monkeypatch.setattr(scale, "DECODER_SECONDS", 0.0)
+    assert bench(*SCALE).exit_code == 0
+    done = bench(*SCALE, "--require-limits")
+    assert done.exit_code == 1
+    assert "exceeded: seconds of the largest decoder" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("encoder", "--shape", "8*128"), 1, "'8*128' is no shape: expected BATCHxLENGTH, such as 8x128"),
+        (("encoder", "--shape", "1x17"), 1, "the model takes at most 16 tokens, and the shape is 1x17"),
+        (("encoder", "--runs", "0"), 2, "--runs"),
+        (("scale", "--layers", "0"), 2, "--layers"),
+    ],
+)
+def test_wrong_options_are_one_message(bench, arguments, code, message):
+    done = bench(*arguments)
+    assert done.exit_code == code
+    assert message in done.stderr
+    assert "Traceback" not in done.output
+
+
+@pytest.mark.usefixtures("measured")
+def test_a_file_that_cannot_be_saved_is_named(bench, tmp_path):
+    done = bench(*SCALE, "--save", str(tmp_path / "absent" / "out.json"))
+    assert done.exit_code == 1
+    assert "error: cannot write" in done.stderr
