@@ -100,6 +100,37 @@ def test_optional_operands_must_agree(matches, op):
     assert matches(looking, lambda x: op("Clip", x, None, high), x="8") is None
 
 
+def test_results_of_a_node_are_not_exchanged(matches, op):
+    def pattern(x):
+        first, second = F.split(x, (4, 4), -1)
+        return F.sqrt(first) - F.exp(second)
+
+    def forward(x, order):
+        halves = op("Split", x, axis=-1, num_outputs=2, outputs=2)
+        return F.sqrt(halves[order[0]]) - F.exp(halves[order[1]])
+
+    looking = matcher(pattern, {"x": floats("...", 8)})
+    assert matches(looking, lambda x: forward(x, (0, 1)), x="batch 8") is not None
+    assert matches(looking, lambda x: forward(x, (1, 0)), x="batch 8") is None
+    assert "is another result of Split than expected" in str(looking.failure)
+
+    def of_two(x, y):
+        split = [op("Split", value, axis=-1, num_outputs=2, outputs=2) for value in (x, y)]
+        return F.sqrt(split[0][0]) - F.exp(split[1][1])
+
+    assert matches(looking, of_two, x="batch 8", y="batch 8") is None
+    assert "Split 'Split_2'" in str(looking.failure) and "should be Split 'Split'" in str(looking.failure)
+
+
+def test_bounds_and_axes_that_differ_do_not_match(matches, op):
+    looking = matcher(lambda x: F.exp(x[..., :4]), {"x": floats("...", 8)})
+    assert matches(looking, lambda x: F.exp(x[:, :4]), x="batch 8") is not None
+    assert matches(looking, lambda x: F.exp(x[:, 2:6]), x="batch 8") is None
+    assert "holds [2] where [0] is expected" in str(looking.failure)
+    assert matches(looking, lambda x, start: F.exp(op("Slice", x, start, np.array([4]), np.array([1]))),
+                   x="batch 8", start="int64 1") is None  # fmt: skip
+
+
 # -- numbers, constants, attributes ------------------------------------------------------------------------------------
 
 

@@ -104,6 +104,26 @@ def test_every_block_is_found_and_gives_the_same_numbers(optimise, run_onnxrunti
     run_onnxruntime(done, SIZES)
 
 
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+@pytest.mark.parametrize("layout", ["heads", "folded", "microsoft"])
+def test_an_empty_cache(optimise, run_onnxruntime, target_with, name, layout):
+    """The first step of generation: a past of length 0."""
+    sizes = ({"past": 0, "seq": 3}, {"past": 0, "seq": 1, "batch": 1})
+    run_onnxruntime(optimise(MODELS[name](), target_with(layout), sizes=sizes), sizes)
+
+
+@pytest.mark.parametrize("layout", ["heads", "folded", "microsoft"])
+def test_a_cache_that_is_read_and_not_returned(optimise, run_onnxruntime, target_with, layout):
+    model = Decoder(layers=1)
+    model.init_weights(scale=0.3)
+    cache = tg.spec("float32", ["batch", 4, "past", 6])
+    specs = {"x": tg.spec("float32", ["batch", "seq", 24]), "attention_mask": tg.spec("int64", ["batch", "past + seq"])}
+    graph = tg.trace(lambda **given: model(**given)["hidden"], **specs, past=[(cache, cache)])
+    done = optimise(graph, target_with(layout), sizes=SIZES)
+    assert done.operators["Attention"] == 1
+    run_onnxruntime(done, SIZES)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_the_plain_form_gives_the_same_numbers(optimise, run_onnxruntime, name):
     done = optimise(MODELS[name](), fuse=False, sizes=SIZES)

@@ -189,7 +189,7 @@ def test_any_arithmetic_keeps_its_value(graph_of, same_numbers, text, batch):
     code = compile(text, "<expression>", "eval")
 
     def forward(x, y, d):
-        shared = eval(code, {"W": W}, {"x": x, "y": y, "d": F.absolute(d) + 1.5})
+        shared = eval(code, {"W": F.as_tensor(W)}, {"x": x, "y": y, "d": F.absolute(d) + 1.5})
         return (shared * x if text in ("x", "y") else shared), x + y
 
     before = graph_of(forward, x="batch 8", y="batch 1", d="8")

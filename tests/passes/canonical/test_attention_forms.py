@@ -293,6 +293,12 @@ def test_a_mask_that_multiplies_and_subtracts_is_a_choice(fires, leaves):
     fires("mask_by_choice", gpt2, {"Where": 1}, **shapes)
     fires("mask_by_choice", lambda x, m: scaled_gpt2(x, F.cast(m, "float32")), {"Mul": 1, "Where": 1}, **shapes)
 
+    def viewed(x, m):
+        kept = F.reshape(F.cast(m, "float32"), (1, 1, 5, 7))
+        return x * kept - (1.0 - kept) * 10000.0
+
+    fires("mask_by_choice", viewed, {"Reshape": 1, "Where": 1}, x="batch 4 5 7", m="bool 5 7")
+
     def wider(x, m):
         kept = F.cast(m, "float32")
         return x * kept - F.subtract(np.ones((3, 1, 1, 1), F32), kept) * 10000.0

@@ -46,6 +46,22 @@ def test_angles_that_are_picked_from_a_table(fires):
     fires("rotate_by_halves", given, expected, x="batch 3 seq 8", ids="int64 batch seq")
 
 
+def test_tables_that_are_cut_to_the_length(fires):
+    def given(x):
+        cos, sin = (F.as_tensor(np.concatenate([table, table], 2))[:, :, :6] for table in (COS, SIN))
+        return rotate(x, cos, sin)
+
+    fires("rotate_by_halves", given, {**TURNED, "Slice": 4}, x="1 3 6 8")
+
+
+def test_tables_that_are_cut_to_other_features_stay(leaves):
+    def given(x):
+        cos, sin = (F.as_tensor(np.concatenate([table, table], -1))[..., 4:12] for table in (COS, SIN))
+        return rotate(x, cos, sin)
+
+    leaves("rotate_by_halves", given, x="1 3 6 8")
+
+
 def test_operands_in_another_order_and_a_negative_scale(fires, op):
     def given(x):
         first, second = op("Split", x, axis=-1, num_outputs=2, outputs=2)
