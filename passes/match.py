@@ -25,7 +25,7 @@ from tfgraph.passes.pattern import LEADING, Pattern
 from tfgraph.passes.rewrite import scalar_of
 
 _VIEWS = frozenset({"Reshape", "Unsqueeze", "Squeeze", "Flatten"})
-_TYPE_SAYS_ALL = _VIEWS | {"Expand"}
+_TYPE_SAYS_ALL = _VIEWS | {"Expand", "Cast"}
 _RELATIVE_TOLERANCES = {DType.FLOAT16: 2**-10, DType.BFLOAT16: 2**-7}  # of constants; 1e-4 in wider types
 
 
@@ -76,6 +76,10 @@ class Matcher:
         self._free = set(pattern.inputs.values())
         self._numbers = set(pattern.numbers.values())
         self._any_shape = {pattern.inputs[name] for name in pattern.variant.broadcast}
+        floats = {
+            value.dtype for value in pattern.graph.values() if value.dtype.is_float and value not in self._numbers
+        }
+        self._mixed = len(floats) > 1  # then float32 is float32, and the other is what the graph has
         self.failure: Failure | None = None
 
     def match(self, root: Node, equal: Mapping[str, Dim] | None = None) -> Bindings | None:
@@ -213,12 +217,12 @@ class Matcher:
             return True
         expected, found = pattern_value.type, value.type
         if expected.dtype.is_float:
-            if bindings.float_dtype is None and found.dtype.is_float:
+            fixed = self._mixed and expected.dtype is DType.FLOAT32
+            if bindings.float_dtype is None and found.dtype.is_float and not fixed:
                 bindings.float_dtype = found.dtype
-            if found.dtype is not bindings.float_dtype:
-                self._fail(
-                    bindings, f"%{value.name} is {found.dtype}, and {bindings.float_dtype or 'float'} is expected"
-                )
+            wanted = expected.dtype if fixed else bindings.float_dtype
+            if found.dtype is not wanted:
+                self._fail(bindings, lambda: f"%{value.name} is {found.dtype}, and {wanted or 'float'} is expected")
                 return False
         elif expected.dtype is not found.dtype:
             self._fail(bindings, lambda: f"%{value.name} is {found.dtype}, and {expected.dtype} is expected")

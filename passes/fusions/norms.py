@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from tfgraph.dsl.functions import layer_norm, rms_norm, skip_layer_norm, skip_rms_norm
+from tfgraph.dsl.trace import TensorSpec
+from tfgraph.ir.dtypes import DType
 from tfgraph.passes.fusion import Fusion
 from tfgraph.passes.pattern import ANY, Variant, floats
 
@@ -11,22 +13,26 @@ _VECTOR = floats("h")
 _OF_X = frozenset({"x"})
 """Norms of one input, as in blocks with parallel branches, have all in common but their weights."""
 
+
+def _norm(*choices: tuple[str, ...]) -> tuple[Variant, ...]:
+    """For each choice of vectors, a variant in one dtype throughout, and one with its statistics in float32.
+
+    In the second, float16 stands for the other dtype, whatever it is.
+    """
+    return tuple(
+        Variant(
+            {"x": TensorSpec(dtype, _X.shape), **dict.fromkeys(vectors, TensorSpec(dtype, _VECTOR.shape))},
+            {"epsilon": ANY},
+            shared=_OF_X,
+        )
+        for dtype in (DType.FLOAT32, DType.FLOAT16)
+        for vectors in choices
+    )
+
+
 NORMS = (
-    Fusion(
-        "LayerNormalization",
-        layer_norm,
-        (
-            Variant({"x": _X, "scale": _VECTOR, "bias": _VECTOR}, {"epsilon": ANY}, shared=_OF_X),
-            Variant({"x": _X, "scale": _VECTOR}, {"epsilon": ANY}, shared=_OF_X),
-        ),
-        witness="ReduceMean",
-    ),
-    Fusion(
-        "RMSNormalization",
-        rms_norm,
-        (Variant({"x": _X, "scale": _VECTOR}, {"epsilon": ANY}, shared=_OF_X),),
-        witness="ReduceMean",
-    ),
+    Fusion("LayerNormalization", layer_norm, _norm(("scale", "bias"), ("scale",)), witness="ReduceMean"),
+    Fusion("RMSNormalization", rms_norm, _norm(("scale",)), witness="ReduceMean"),
 )
 
 _OUTPUT_AND_SUM = (0, 3)

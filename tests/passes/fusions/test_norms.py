@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tfgraph.capabilities import Capabilities, Support
 from tfgraph.dsl import functional as F
 from tfgraph.dsl.functions import layer_norm, rms_norm, skip_layer_norm, skip_rms_norm
 
@@ -90,6 +91,44 @@ def test_a_layer_norm_in_half_precision(optimise, op):
 
     assert optimise(plain, x="float16 batch seq 8").operators == {"LayerNormalization": 1}
     assert optimise(widened, x="float16 batch seq 8").operators == {"Cast": 2, "LayerNormalization": 1}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_statistics_in_float32(optimise, dtype):
+    """As the definitions have it, and as LLaMA spells it: the weight is applied in the dtype of the input."""
+
+    def typed(array):
+        return F.cast(array, dtype)
+
+    def llama(x):
+        wide = F.cast(x, "float32")
+        normal = wide * (1.0 / F.sqrt(mean(wide**2.0) + 1e-6))
+        return typed(WEIGHT) * F.cast(normal, dtype)
+
+    forms = {
+        "LayerNormalization": [
+            lambda x: layer_norm(x, typed(WEIGHT), typed(BIAS)),
+            lambda x: layer_norm(x, typed(WEIGHT)),
+        ],
+        "RMSNormalization": [lambda x: rms_norm(x, typed(WEIGHT))],
+    }
+    if dtype != "float64":  # of which another order of the float32 operations shows
+        forms["RMSNormalization"].append(llama)
+    target = Capabilities("any", 24, 12, operators={key: Support() for key in forms})
+    for key, spelt in forms.items():
+        for form in spelt:
+            done = optimise(form, target, x=f"{dtype} batch seq 8")
+            assert done.operators == {key: 1}, str(done.after)
+
+
+def test_statistics_in_half_precision_are_not_taken_for_float32(optimise):
+    def narrow(x):
+        half = F.cast(x, "float16")
+        normal = half / F.sqrt(mean(half * half) + 1e-3)
+        return F.cast(normal, "float32") * WEIGHT
+
+    done = optimise(narrow, x="batch seq 8", inputs={"x": np.ones((2, 5, 8), F32)})
+    assert "RMSNormalization" not in done.operators
 
 
 def test_weights_that_are_inputs(optimise, run_onnxruntime):
