@@ -6,8 +6,10 @@ Every session has `inputs` and `outputs` of these, and reports a wrong input in 
 from __future__ import annotations
 
 import difflib
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -221,3 +223,45 @@ def example_inputs(specs: Mapping[str, TensorSpec], sizes: Mapping[str, int]) ->
         fill = "" if spec.dtype is DType.STRING else 0
         arrays[name] = np.full([dim if isinstance(dim, int) else 1 for dim in shape], fill, dtype=spec.dtype.numpy())
     return arrays
+
+
+class RunsArrays(ABC):
+    """What every session has: its inputs and outputs by name, runs over arrays, and runs over zeros.
+
+    A subclass fills `_inputs` and `_outputs` and defines `run`.
+    """
+
+    _inputs: dict[str, TensorSpec]
+    _outputs: dict[str, TensorSpec]
+
+    @property
+    def inputs(self) -> Mapping[str, TensorSpec]:
+        """The inputs by name, in the model's order."""
+        return MappingProxyType(self._inputs)
+
+    @property
+    def outputs(self) -> Mapping[str, TensorSpec]:
+        """The outputs by name, in the model's order."""
+        return MappingProxyType(self._outputs)
+
+    @abstractmethod
+    def run(self, inputs: Mapping[str, Any], outputs: Sequence[str] | None = None) -> dict[str, Array]:
+        """The results by name, for arrays by name."""
+
+    def example_inputs(self, sizes: Mapping[str, int] | None = None) -> dict[str, Array]:
+        """Inputs of zeros, with the sizes given for symbols (1 where none is given).
+
+        Raises:
+            InputError: a symbol that no input has, or a size below 0.
+        """
+        return example_inputs(self._inputs, sizes or {})
+
+    def warm_up(self, sizes: Mapping[str, int] | None = None, *, runs: int = 1) -> None:
+        """Run on zeros, so that the first real run does not pay for allocations and, on a GPU, for compiling kernels.
+
+        Raises:
+            InputError: as `example_inputs` does.
+        """
+        inputs = self.example_inputs(sizes)
+        for _ in range(runs):
+            self.run(inputs)

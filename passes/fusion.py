@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from tfgraph.capabilities import Capabilities
 from tfgraph.ir.build import add_node, refresh_types
-from tfgraph.ir.dims import Expr, substitute
+from tfgraph.ir.dims import Dim, Expr, substitute
 from tfgraph.ir.graph import Graph, Node, Value
 from tfgraph.ir.optable import get_spec
 from tfgraph.passes.equal_sizes import equal_sizes
@@ -28,7 +28,6 @@ class Fusion:
         variants: the ways in which it is called, the most specific first.
         witness: a primitive that gives the operator away; where one is left over after all variants were tried, the
             closest attempt is reported as a near miss. Empty: nothing is reported.
-        attributes: attributes of the fused node beyond those of the variant.
         extra_check: a condition on a match, which returns what is wrong, or None.
     """
 
@@ -36,7 +35,6 @@ class Fusion:
     definition: Callable[..., Any]
     variants: Sequence[Variant]
     witness: str = ""
-    attributes: Mapping[str, Any] = field(default_factory=dict)
     extra_check: Callable[[Pattern, Bindings], str | None] | None = None
 
 
@@ -70,10 +68,11 @@ class FusionPass:
         """Fuse what is found."""
         result = PassResult()
         closest: dict[Node, Attempt] = {}
+        equal = equal_sizes(graph)
         wanted = [(index, fusion) for index, fusion in enumerate(self._fusions) if self._wanted(target, fusion.key)]
         for index, fusion in wanted:
             matchers = [Matcher(pattern) for pattern in self._patterns_of(index)]
-            count = self._apply(graph, fusion, matchers, closest)
+            count = self._apply(graph, fusion, matchers, equal, closest)
             if count:
                 result.changes[fusion.key] += count
         graph.sort()
@@ -91,9 +90,15 @@ class FusionPass:
             ]
         return self._patterns[index]
 
-    def _apply(self, graph: Graph, fusion: Fusion, matchers: Sequence[Matcher], closest: dict[Node, Attempt]) -> int:
+    def _apply(
+        self,
+        graph: Graph,
+        fusion: Fusion,
+        matchers: Sequence[Matcher],
+        equal: Mapping[str, Dim],
+        closest: dict[Node, Attempt],
+    ) -> int:
         """Try each variant at each place; return how many were fused, and note in `closest` what nearly was."""
-        equal = equal_sizes(graph)
         places: dict[str, list[Node]] = {}
         order: dict[Node, int] = {}
         for node in graph:
@@ -193,7 +198,7 @@ def replace_match(graph: Graph, fusion: Fusion, pattern: Pattern, bindings: Bind
         graph,
         fusion.key,
         inputs,
-        _attributes(fusion, pattern, bindings),
+        _attributes(pattern, bindings),
         num_outputs=max(results) + 1,
         before=root,
         scope=_common_scope([covered.scope for covered in bindings.nodes.values()]),
@@ -210,7 +215,7 @@ def replace_match(graph: Graph, fusion: Fusion, pattern: Pattern, bindings: Bind
     return node
 
 
-def _attributes(fusion: Fusion, pattern: Pattern, bindings: Bindings) -> dict[str, Any]:
+def _attributes(pattern: Pattern, bindings: Bindings) -> dict[str, Any]:
     attributes: dict[str, Any] = {}
     for name, given in pattern.variant.attributes.items():
         if given is ANY:
@@ -220,7 +225,7 @@ def _attributes(fusion: Fusion, pattern: Pattern, bindings: Bindings) -> dict[st
             attributes[name] = substitute(given, bindings.sizes)
         else:
             attributes[name] = given
-    return {**attributes, **fusion.attributes}
+    return attributes
 
 
 def _common_scope(scopes: Sequence[str]) -> str:

@@ -59,20 +59,16 @@ def pack_projections(node: Node, rewriter: Rewriter) -> Value | None:
         return None
     if len({layer.weight.shape for layer in found}) != 1:
         return None
-    weight = rewriter.constant(concatenated([layer.weight for layer in found], axis=1), _name(node, "qkv.weight"))
+    weight = rewriter.constant(concatenated([layer.weight for layer in found], axis=1), "qkv.weight")
     packed = rewriter.emit("MatMul", [found[0].x, weight])
     biases = [layer.bias if layer.bias is not None else _zeros(layer.weight) for layer in found]
-    packed = rewriter.emit("Add", [packed, rewriter.constant(concatenated(biases, axis=0), _name(node, "qkv.bias"))])
+    packed = rewriter.emit("Add", [packed, rewriter.constant(concatenated(biases, axis=0), "qkv.bias")])
     parts = rewriter.emit_all("Split", [packed], {"axis": -1, "num_outputs": 3}, 3)
     return rewriter.emit(node.key, [*parts, *node.inputs[3:]], node.attributes)
 
 
 def _zeros(weight: Constant) -> Constant:
     return ArrayConstant(np.zeros(weight.shape[1], weight.dtype.numpy()))
-
-
-def _name(node: Node, name: str) -> str:
-    return f"{node.scope}.{name}" if node.scope else name
 
 
 def pack(graph: Graph, target: Capabilities) -> PassResult:

@@ -112,9 +112,9 @@ class Rewriter:
         """A constant of rank 0 with the dtype of `like`."""
         return self.graph.add_constant(ArrayConstant(np.asarray(number, like.dtype.numpy())), self._name("scalar"))
 
-    def constant(self, constant: Constant, name: str | None = None) -> Value:
-        """A constant from a handle."""
-        return self.graph.add_constant(constant, name or self._name("constant"))
+    def constant(self, constant: Constant, name: str = "constant") -> Value:
+        """A constant from a handle, named within the scope of the node."""
+        return self.graph.add_constant(constant, self._name(name))
 
     def _name(self, kind: str) -> str:
         scope = self._anchor.scope if self._anchor else ""

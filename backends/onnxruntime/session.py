@@ -8,10 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
-from tfgraph.backends.interface import TensorSpec, check_inputs, example_inputs, output_names
+from tfgraph.backends.interface import RunsArrays, check_inputs, output_names
 from tfgraph.backends.onnxruntime.binding import Binding
 from tfgraph.backends.onnxruntime.errors import kind, message, runtime_errors, runtime_errors_as
 from tfgraph.backends.onnxruntime.providers import CPU_PROVIDER, find_provider
@@ -24,7 +23,7 @@ _DAMAGED: Final = frozenset({"InvalidProtobuf", "InvalidGraph", "NoSuchFile", "N
 _UNSUPPORTED: Final = frozenset({"NotImplemented", "EPFail"})
 
 
-class Session:
+class Session(RunsArrays):
     """A model loaded in ONNX Runtime.
 
     Args:
@@ -80,16 +79,6 @@ class Session:
         self._outputs = read_specs(self._session.get_outputs())
         self._all_plain = all(is_plain(spec.dtype) for spec in (*self._inputs.values(), *self._outputs.values()))
 
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """The inputs by name, in the model's order."""
-        return MappingProxyType(self._inputs)
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """The outputs by name, in the model's order."""
-        return MappingProxyType(self._outputs)
-
     def run(self, inputs: Mapping[str, Any], outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """Run the model.
 
@@ -120,24 +109,6 @@ class Session:
             InputError: as `run` does, or an output buffer that does not fit.
         """
         return Binding(self._session, self._inputs, self._outputs, inputs, outputs or {}, self.may_be_empty)
-
-    def example_inputs(self, sizes: Mapping[str, int] | None = None) -> dict[str, Array]:
-        """Inputs of zeros, with the sizes given for symbols (1 where none is given).
-
-        Raises:
-            InputError: a symbol that no input has, or a size below 0.
-        """
-        return example_inputs(self._inputs, sizes or {})
-
-    def warm_up(self, sizes: Mapping[str, int] | None = None, *, runs: int = 1) -> None:
-        """Run on zeros, so that the first real run does not pay for allocations and, on a GPU, for compiling kernels.
-
-        Raises:
-            InputError: as `example_inputs` does.
-        """
-        inputs = self.example_inputs(sizes)
-        for _ in range(runs):
-            self.run(inputs)
 
     def end_profile(self) -> Path:
         """Close the profile that the session was asked for, and return its path."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
-from tfgraph.backends.interface import TensorSpec, check_inputs, example_inputs, output_names
+from tfgraph.backends.interface import RunsArrays, TensorSpec, check_inputs, output_names
 from tfgraph.ir.constant import Array
 from tfgraph.ir.graph import Graph, Value
 from tfgraph.ir.interpret import interpret
 
 
-class Session:
+class Session(RunsArrays):
     """A graph ready to be interpreted.
 
     Args:
@@ -26,16 +25,6 @@ class Session:
         self.may_be_empty = frozenset(may_be_empty)
         self._inputs = {name: _spec(name, value) for name, value in graph.inputs.items()}
         self._outputs = {name: _spec(name, value) for name, value in graph.outputs.items()}
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """The inputs by name, in the graph's order."""
-        return MappingProxyType(self._inputs)
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """The outputs by name, in the graph's order."""
-        return MappingProxyType(self._outputs)
 
     def run(self, inputs: Mapping[str, Any], outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """Interpret the graph.
@@ -52,24 +41,6 @@ class Session:
         arrays, _ = check_inputs(self._inputs, inputs, self.may_be_empty)
         results = interpret(self.graph, arrays)
         return {name: results[name] for name in names}
-
-    def example_inputs(self, sizes: Mapping[str, int] | None = None) -> dict[str, Array]:
-        """Inputs of zeros, with the sizes given for symbols (1 where none is given).
-
-        Raises:
-            InputError: a symbol that no input has, or a size below 0.
-        """
-        return example_inputs(self._inputs, sizes or {})
-
-    def warm_up(self, sizes: Mapping[str, int] | None = None, *, runs: int = 1) -> None:
-        """Run on zeros.
-
-        Raises:
-            InputError: as `example_inputs` does.
-        """
-        inputs = self.example_inputs(sizes)
-        for _ in range(runs):
-            self.run(inputs)
 
 
 def _spec(name: str, value: Value) -> TensorSpec:

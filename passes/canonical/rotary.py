@@ -8,6 +8,8 @@ and sin to where they are doubled, through whatever does not mix the last axis.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from tfgraph.ir.constant import Constant
@@ -30,7 +32,7 @@ EACH_ALONE = frozenset({"Cos", "Sin", "Cast", "Neg", "Identity"})
 def rotate_by_halves(node: Node, rewriter: Rewriter) -> Value | None:
     """Rewrite the "rotate half" spelling; see the module's docstring."""
     for plain, turned in ((node.required(0), node.required(1)), (node.required(1), node.required(0))):
-        parts = _parts(plain, turned)
+        parts = operands(plain, turned, _rotated)
         if parts is None:
             continue
         x, cos, sin = parts
@@ -42,19 +44,19 @@ def rotate_by_halves(node: Node, rewriter: Rewriter) -> Value | None:
         c, s = (batched(_halve(value, rewriter), x, rewriter) for value in (cos, sin))
         first = _slice(rewriter, x, 0, half)
         second = _slice(rewriter, x, half, LAST)
-        real = rewriter.emit("Sub", [rewriter.emit("Mul", [first, c]), rewriter.emit("Mul", [second, s])])
-        imaginary = rewriter.emit("Add", [rewriter.emit("Mul", [first, s]), rewriter.emit("Mul", [second, c])])
-        return rewriter.emit("Concat", [real, imaginary], {"axis": -1})
+        return rewriter.emit("Concat", turn(first, second, c, s, rewriter), {"axis": -1})
     return None
 
 
-def _parts(plain: Value, turned: Value) -> tuple[Value, Value, Value] | None:
-    """`(x, cos, sin)` of `plain = x * cos` and `turned = rotate_half(x) * sin`."""
+def operands(
+    plain: Value, turned: Value, rotated: Callable[[Value], Value | None]
+) -> tuple[Value, Value, Value] | None:
+    """`(x, cos, sin)` of `plain = x * cos` and `turned = r * sin`, where `rotated(r)` is x, of rank 4."""
     left, right = plain.producer, turned.producer
     if left is None or right is None or left.key != "Mul" or right.key != "Mul":
         return None
-    for rotated, sin in ((right.required(0), right.required(1)), (right.required(1), right.required(0))):
-        x = _rotated(rotated)
+    for spun, sin in ((right.required(0), right.required(1)), (right.required(1), right.required(0))):
+        x = rotated(spun)
         if x is None or x.type.known_shape is None or x.rank != 4:
             continue
         if left.required(0) is x:
@@ -64,6 +66,20 @@ def _parts(plain: Value, turned: Value) -> tuple[Value, Value, Value] | None:
     return None
 
 
+def turn(first: Value, second: Value, c: Value, s: Value, rewriter: Rewriter) -> tuple[Value, Value]:
+    """`(first * c - second * s, first * s + second * c)`: each pair of features turned by its angle."""
+    real = rewriter.emit("Sub", [rewriter.emit("Mul", [first, c]), rewriter.emit("Mul", [second, s])])
+    return real, rewriter.emit("Add", [rewriter.emit("Mul", [first, s]), rewriter.emit("Mul", [second, c])])
+
+
+def negated(value: Value) -> Value | None:
+    """The v of `value = -v`, however it is spelt."""
+    node = value.producer
+    if node is None or node.key not in ("Neg", "Mul"):
+        return None
+    return node.required(0) if node.key == "Neg" or scalar_of(node.input(1)) == -1.0 else None
+
+
 def _rotated(value: Value) -> Value | None:
     """The x of `value = concat(-x2, x1)` over the halves of x's last axis."""
     concat = value.producer
@@ -71,11 +87,8 @@ def _rotated(value: Value) -> Value | None:
         return None
     if attribute(concat, "axis") not in (-1, value.rank - 1):
         return None
-    negative, first = concat.required(0).producer, concat.required(1)
-    if negative is None:
-        return None
-    second = negative.required(0)
-    if (negative.key == "Mul" and scalar_of(negative.input(1)) != -1.0) or negative.key not in ("Neg", "Mul"):
+    second, first = negated(concat.required(0)), concat.required(1)
+    if second is None:
         return None
     x, upper = _part_of(first)
     other, lower = _part_of(second)

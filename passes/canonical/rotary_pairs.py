@@ -14,7 +14,7 @@ import numpy as np
 from tfgraph.ir.graph import Node, Value
 from tfgraph.ir.optable import attribute
 from tfgraph.ir.transforms import reshaped, sliced
-from tfgraph.passes.canonical.rotary import EACH_ALONE, LAST, batched
+from tfgraph.passes.canonical.rotary import EACH_ALONE, LAST, batched, negated, operands, turn
 from tfgraph.passes.canonical.views import static_target
 from tfgraph.passes.rewrite import Rewriter, RuleSet, scalar_of
 
@@ -27,7 +27,7 @@ _HEADS_FIRST = (0, 2, 1, 3)
 def rotate_by_pairs(node: Node, rewriter: Rewriter) -> Value | None:
     """Rewrite the "rotate every two" spelling; see the module's docstring."""
     for plain, turned in ((node.required(0), node.required(1)), (node.required(1), node.required(0))):
-        parts = _parts(plain, turned)
+        parts = operands(plain, turned, _rotated)
         if parts is None:
             continue
         x, cos, sin = parts
@@ -43,28 +43,11 @@ def rotate_by_pairs(node: Node, rewriter: Rewriter) -> Value | None:
             c, s = (rewriter.emit("Reshape", [value, rewriter.ints([0, 1, -1, width // 2])]) for value in (c, s))
         c, s = (batched(value, x, rewriter) for value in (c, s))
         first, second = _slice(rewriter, x, 0), _slice(rewriter, x, 1)
-        real = rewriter.emit("Sub", [rewriter.emit("Mul", [first, c]), rewriter.emit("Mul", [second, s])])
-        imaginary = rewriter.emit("Add", [rewriter.emit("Mul", [first, s]), rewriter.emit("Mul", [second, c])])
-        apart = [rewriter.emit("Reshape", [part, rewriter.ints([0, 0, 0, 0, 1])]) for part in (real, imaginary)]
+        pair = turn(first, second, c, s, rewriter)
+        apart = [rewriter.emit("Reshape", [part, rewriter.ints([0, 0, 0, 0, 1])]) for part in pair]
         stacked = rewriter.emit("Concat", apart, {"axis": -1})
         result = rewriter.emit("Reshape", [stacked, rewriter.ints([0, 0, 0, width])])
         return result if layouts[0] == 2 else rewriter.emit("Transpose", [result], {"perm": _HEADS_FIRST})
-    return None
-
-
-def _parts(plain: Value, turned: Value) -> tuple[Value, Value, Value] | None:
-    """`(x, cos, sin)` of `plain = x * cos` and `turned = rotate_every_two(x) * sin`."""
-    left, right = plain.producer, turned.producer
-    if left is None or right is None or left.key != "Mul" or right.key != "Mul":
-        return None
-    for rotated, sin in ((right.required(0), right.required(1)), (right.required(1), right.required(0))):
-        x = _rotated(rotated)
-        if x is None or x.type.known_shape is None or x.rank != 4:
-            continue
-        if left.required(0) is x:
-            return x, left.required(1), sin
-        if left.required(1) is x:
-            return x, left.required(0), sin
     return None
 
 
@@ -79,12 +62,10 @@ def _rotated(value: Value) -> Value | None:
     if attribute(concat, "axis") not in (-1, value.rank) or concat.output.shape[:-2] != value.shape[:-1]:
         return None
     minus, plus = (_unstacked(concat.required(index)) for index in (0, 1))
-    negative = None if minus is None else minus.producer
-    if plus is None or negative is None or negative.key not in ("Neg", "Mul"):
+    odd = None if minus is None else negated(minus)
+    if plus is None or odd is None:
         return None
-    if negative.key == "Mul" and scalar_of(negative.input(1)) != -1.0:
-        return None
-    (x, first), (other, second) = _every_second(plus), _every_second(negative.required(0))
+    (x, first), (other, second) = _every_second(plus), _every_second(odd)
     return x if x is not None and x is other and (first, second) == (0, 1) and x.type == value.type else None
 
 

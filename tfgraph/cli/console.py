@@ -11,13 +11,16 @@ import math
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from tfgraph.passes.report import Report
 
 _WIDTH_IN_FILES = 140  # characters, unless COLUMNS says otherwise
 
@@ -78,3 +81,14 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
     for row in rows:
         made.add_row(*(Text(cell) for cell in row))
     return made
+
+
+def print_operators(console: Console, report: Report) -> None:
+    """Print what was fused, and what was found and written out, as tables."""
+    if report.fused:
+        fused = sorted(report.fused.items(), key=lambda item: (-item[1], item[0]))
+        console.print(table("Fused", ["Operator", "Count"], [[key, str(count)] for key, count in fused]))
+    if report.written_out:
+        title = f"Found, and written out by definition for {report.target}"
+        written = sorted(report.written_out.items())
+        console.print(table(title, ["Operator", "Count"], [[key, str(count)] for key, count in written]))

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from tfgraph.cli.console import JsonOption, print_json, stderr, stdout, table
+from tfgraph.cli.console import JsonOption, print_json, print_operators, stderr, stdout, table
 from tfgraph.cli.units import bytes_text
 
 if TYPE_CHECKING:
@@ -97,13 +97,7 @@ def _print_report(console: Console, pretrained: Pretrained, out: Path, report: R
     what = f"{pretrained.folder} ({pretrained.family.model_type}, {pretrained.task})"
     console.print(Text(f"Exported {what} to {out} for {report.target}."), soft_wrap=True)
     console.print(f"{report.nodes_before} nodes became {report.nodes_after}.\n")
-    if report.fused:
-        fused = sorted(report.fused.items(), key=lambda item: (-item[1], item[0]))
-        console.print(table("Fused", ["Operator", "Count"], [[key, str(count)] for key, count in fused]))
-    if report.written_out:
-        title = f"Found, and written out by definition for {report.target}"
-        written = sorted(report.written_out.items())
-        console.print(table(title, ["Operator", "Count"], [[key, str(count)] for key, count in written]))
+    print_operators(console, report)
     if report.near_misses:
         console.print(Text(f"Not fused ({len(report.near_misses)})", style="bold"))
         for miss in report.near_misses:

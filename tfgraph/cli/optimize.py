@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from tfgraph.cli.console import JsonOption, print_json, stderr, stdout, table
+from tfgraph.cli.console import JsonOption, print_json, print_operators, stderr, stdout, table
 from tfgraph.cli.units import bytes_text, count_text
 
 if TYPE_CHECKING:
@@ -92,13 +92,7 @@ def _print_report(console: Console, report: OptimizationReport, explain: bool) -
     unknown = sorted({*before.uncounted, *after.uncounted})
     if unknown:
         console.print(Text(f"Without what is not known of {', '.join(unknown)}.\n"), soft_wrap=True)
-    if report.fused:
-        fused = sorted(report.fused.items(), key=lambda item: (-item[1], item[0]))
-        console.print(table("Fused", ["Operator", "Count"], [[key, str(count)] for key, count in fused]))
-    if report.written_out:
-        title = f"Found, and written out by definition for {report.target}"
-        written = sorted(report.written_out.items())
-        console.print(table(title, ["Operator", "Count"], [[key, str(count)] for key, count in written]))
+    print_operators(console, report)
     misses = report.near_misses
     if explain:
         console.print(Text(f"Not fused ({len(misses)})", style="bold"))
