@@ -23,7 +23,7 @@ from tfgraph.checkpoints.sentence_transformers import (
 from tfgraph.checkpoints.tokenizer_files import TOKENIZER_FILE, VOCABULARY_FILE
 from tfgraph.dsl.layers.choices import choose
 from tfgraph.dsl.module import Module
-from tfgraph.dsl.trace import TensorSpec, trace
+from tfgraph.dsl.trace import trace
 from tfgraph.errors import InputError
 from tfgraph.ir.constant import Constant
 from tfgraph.ir.dtypes import DType
@@ -51,7 +51,7 @@ class Pretrained:
         family: which family it is of.
         task: one of `tfgraph.models.family.TASKS`.
         folder: where the checkpoint is.
-        input_specs: the inputs, of any batch and length.
+        input_specs: what the model is traced with: its inputs, of any batch and length.
         sentence: how texts become vectors; None for tasks other than sentence embedding.
     """
 
@@ -60,13 +60,12 @@ class Pretrained:
     family: Family = field(repr=False)
     task: str
     folder: Path
-    input_specs: dict[str, TensorSpec]
+    input_specs: dict[str, Any]
     sentence: SentenceSettings | None = None
 
     def trace(self) -> Graph:
         """The model as a graph, whose metadata says what it is."""
-        inputs: dict[str, Any] = dict(self.input_specs)
-        graph = trace(self.module, **inputs)
+        graph = trace(self.module, name=None, **self.input_specs)
         graph.metadata.update({key: _as_text(value) for key, value in self.metadata.items()})
         return graph
 
@@ -183,7 +182,7 @@ def load(folder: str | Path, *, task: str | None = None, dtype: str = "float32")
         family=family,
         task=architecture.task,
         folder=folder,
-        input_specs=family.input_specs(architecture.task),
+        input_specs=_input_specs(architecture, family, config, wanted),
         sentence=sentence,
     )
 
@@ -199,11 +198,20 @@ def _embedder(family: Family, sentence: SentenceSettings) -> Architecture:
     return Architecture("", SENTENCE_EMBEDDING, build, below(base.names, "base", ""))
 
 
+def _input_specs(architecture: Architecture, family: Family, config: ModelConfig, dtype: DType) -> dict[str, Any]:
+    """What the model is traced with; a cache has the dtype of the weights."""
+    if architecture.inputs is not None:
+        return dict(architecture.inputs(config, dtype))
+    return family.input_specs(architecture.task)
+
+
 def _with_weights(
     architecture: Architecture, config: ModelConfig, family: Family, folder: Path, dtype: DType
 ) -> Module:
     """The architecture's model, each parameter with the handle of its tensor in the checkpoint."""
-    given = read_weights(folder)
+    given: Mapping[str, Constant] = read_weights(folder)
+    if family.adapt is not None:
+        given = family.adapt(given, config)
     build, optional = architecture.build, architecture.optional
     if optional is not None and architecture.build_without is not None and not any(optional in name for name in given):
         build = architecture.build_without

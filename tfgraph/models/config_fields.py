@@ -9,7 +9,8 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from typing import Any, get_type_hints
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 from tfgraph.errors import ConfigError
 
@@ -17,33 +18,43 @@ _KINDS = {int: "an integer", float: "a number", bool: "true or false", str: "a t
 DEFAULT_NUM_LABELS = 2  # transformers' own, for a classifier whose configuration says nothing
 
 
-def read_fields(cls: type, given: Mapping[str, Any], source: str) -> dict[str, Any]:
+def read_fields(
+    cls: type, given: Mapping[str, Any], source: str, aliases: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """The arguments for the dataclass `cls` that a configuration gives: its fields of type int, float, bool and str.
 
     A field that is absent or null is left to its default; keys that are no fields are left alone. `source` is what to
-    call the configuration in an error.
+    call the configuration in an error. `aliases` maps other names that the configuration may have to those of fields.
 
     Raises:
         ConfigError: fields without a default that are absent, or values of a wrong type: one error that lists them all.
     """
     problems, values = [], {}
     kinds = get_type_hints(cls)
+    spelling = {ours: theirs for theirs, ours in (aliases or {}).items() if theirs in given}
     for field in fields(cls):
-        kind = kinds[field.name]
+        kind = _without_none(kinds[field.name])
         if kind not in _KINDS:
             continue
-        value = given.get(field.name)
+        name = spelling.get(field.name, field.name)
+        value = given.get(name)
         if value is None:
             if field.default is MISSING:
-                found = "null" if field.name in given else "missing"
-                problems.append(f"'{field.name}' is {found}: expected {_KINDS[kind]}")
+                found = "null" if name in given else "missing"
+                problems.append(f"'{name}' is {found}: expected {_KINDS[kind]}")
         elif not _is_a(value, kind):
-            problems.append(f"'{field.name}' is {value!r}: expected {_KINDS[kind]}")
+            problems.append(f"'{name}' is {value!r}: expected {_KINDS[kind]}")
         else:
             values[field.name] = kind(value)
     if problems:
         raise ConfigError(f"{source}: {'; '.join(problems)}")
     return values
+
+
+def _without_none(kind: Any) -> Any:
+    """`int` for `int | None`; any other type as it is."""
+    kinds = [each for each in get_args(kind) if each is not NoneType]
+    return kinds[0] if len(kinds) == 1 and NoneType in get_args(kind) else kind
 
 
 def _is_a(value: object, kind: type) -> bool:

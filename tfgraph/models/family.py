@@ -11,14 +11,19 @@ from typing import Any, Protocol, Self
 
 from tfgraph.dsl.layers.choices import choose
 from tfgraph.dsl.module import Module
-from tfgraph.dsl.trace import TensorSpec, spec
+from tfgraph.dsl.trace import spec
 from tfgraph.errors import ConfigError
+from tfgraph.ir.constant import Constant
+from tfgraph.ir.dtypes import DType
 
 SENTENCE_EMBEDDING = "sentence-embedding"
+TEXT_GENERATION = "text-generation"
 
 TASKS = {
     "base": "hidden states, and the pooler's vector if there is a pooler",
     SENTENCE_EMBEDDING: "one vector for each text",
+    TEXT_GENERATION: "scores for the next token, and the cache of keys and values that grows with each",
+    "causal-lm": "a score for each token of the vocabulary to be the next, at each position",
     "masked-lm": "a score for each token of the vocabulary, at each position",
     "next-sentence": "whether the second text follows the first",
     "pre-training": "masked-lm and next-sentence together",
@@ -51,7 +56,8 @@ class Architecture:
     """A model of a family: for which task, under which Hugging Face class name, how it is made and named.
 
     `names` maps module paths to checkpoint names, see `checkpoint_name`. Where a checkpoint has no tensor whose name
-    contains `optional`, `build_without` makes the model without that part.
+    contains `optional`, `build_without` makes the model without that part. `inputs` declares, for a configuration and
+    the dtype of the weights, what the model takes, where that is not the family's own.
     """
 
     name: str
@@ -60,6 +66,7 @@ class Architecture:
     names: Mapping[str, str]
     optional: str | None = None
     build_without: Callable[[Any], Module] | None = None
+    inputs: Callable[[Any, DType], Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,7 @@ class Family:
     ignored: tuple[str, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
     inputs: tuple[str, ...] = ("input_ids", "attention_mask", "token_type_ids")
+    adapt: Callable[[Mapping[str, Constant], Any], Mapping[str, Constant]] | None = None
 
     def architecture_for(self, task: str) -> Architecture:
         """The architecture for a task.
@@ -98,7 +106,7 @@ class Family:
             tasks = ", ".join(repr(each.task) for each in self.architectures)
             raise ConfigError(f"{error}. To load the weights all the same, say for which task: {tasks}") from None
 
-    def input_specs(self, task: str) -> dict[str, TensorSpec]:
-        """The inputs of a model for `task`: int64, of any batch and length."""
+    def input_specs(self, task: str) -> dict[str, Any]:
+        """The inputs of a model for `task` that takes texts alone: int64, of any batch and length."""
         shape = ["batch", "choices", "seq"] if task == "multiple-choice" else ["batch", "seq"]
         return {name: spec("int64", shape) for name in self.inputs}

@@ -15,6 +15,7 @@ from tfgraph.models.family import Architecture, Family
 
 FAMILIES = {
     "bert": "tfgraph.models.bert",
+    "gpt2": "tfgraph.models.gpt2",
 }
 """Every known `model_type`, with the module of its family."""
 

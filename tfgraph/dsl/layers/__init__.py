@@ -15,9 +15,15 @@ from tfgraph.dsl.layers.embedding import Embedding
 from tfgraph.dsl.layers.linear import Linear
 from tfgraph.dsl.layers.masks import combine_masks
 from tfgraph.dsl.layers.mlp import MLP
-from tfgraph.dsl.layers.norms import LayerNorm, RMSNorm
+from tfgraph.dsl.layers.norms import LayerNorm, RMSNorm, ZeroCentredRMSNorm
 from tfgraph.dsl.layers.position_bias import AlibiBias, RelativeBias, alibi_slopes, relative_buckets
-from tfgraph.dsl.layers.positions import LearnedPositions, SinusoidalPositions, sequence_positions, sinusoidal_table
+from tfgraph.dsl.layers.positions import (
+    LearnedPositions,
+    SinusoidalPositions,
+    masked_positions,
+    sequence_positions,
+    sinusoidal_table,
+)
 from tfgraph.dsl.layers.rotary import RotaryPositions
 
 __all__ = [
@@ -37,9 +43,11 @@ __all__ = [
     "RelativeBias",
     "RotaryPositions",
     "SinusoidalPositions",
+    "ZeroCentredRMSNorm",
     "alibi_slopes",
     "combine_masks",
     "get_activation",
+    "masked_positions",
     "relative_buckets",
     "sequence_positions",
     "sinusoidal_table",

@@ -12,6 +12,7 @@ from tfgraph.dsl.functions.attention import attention, merge_heads, split_heads
 from tfgraph.dsl.layers.choices import require_divides, require_positive
 from tfgraph.dsl.layers.linear import Linear
 from tfgraph.dsl.layers.masks import combine_masks
+from tfgraph.dsl.layers.norms import make_norm
 from tfgraph.dsl.layers.positions import sequence_positions
 from tfgraph.dsl.layers.rotary import RotaryPositions
 from tfgraph.dsl.module import Module
@@ -39,6 +40,10 @@ class MultiHeadAttention(Module):
         window: a position attends to the last `window` positions, itself included; not causal, to as many after it too.
         rotary: positions as rotations of query and key; one instance may serve many layers.
         scale: what scores are multiplied by; `1 / sqrt(head_dim)` if not given.
+        softcap: if not 0, scores become `softcap * tanh(scores / softcap)` before masks (Gemma 2).
+        qk_norm: the normalisation of each head of query and key, before rotary positions: one of `norms.NORMS`, or None
+            (Henry et al., "Query-Key Normalization for Transformers", 2020; in this form Qwen3 and Gemma 3).
+        qk_norm_eps: what that normalisation adds to the variance.
         kv_hidden_size: features of the context, if not `hidden_size`.
 
     Source: Vaswani et al., "Attention Is All You Need", 2017, section 3.2.2.
@@ -61,6 +66,9 @@ class MultiHeadAttention(Module):
         window: int | None = None,
         rotary: RotaryPositions | None = None,
         scale: float | None = None,
+        softcap: float = 0.0,
+        qk_norm: str | None = None,
+        qk_norm_eps: float = 1e-6,
         kv_hidden_size: int | None = None,
     ) -> None:
         require_positive(
@@ -78,12 +86,14 @@ class MultiHeadAttention(Module):
                 f"head_dim={head_dim}: expected RotaryPositions({head_dim})"
             )
         self.num_heads, self.num_kv_heads, self.head_dim = num_heads, kv_heads, head_dim
-        self.causal, self.window, self.scale = causal, window, scale
+        self.causal, self.window, self.scale, self.softcap = causal, window, scale, softcap
         source_size = hidden_size if kv_hidden_size is None else kv_hidden_size
         self.query = Linear(hidden_size, num_heads * head_dim, bias)
         self.key = Linear(source_size, kv_heads * head_dim, bias)
         self.value = Linear(source_size, kv_heads * head_dim, bias)
         self.output = Linear(num_heads * head_dim, hidden_size, bias if out_bias is None else out_bias)
+        self.query_norm = None if qk_norm is None else make_norm(qk_norm, head_dim, qk_norm_eps)
+        self.key_norm = None if qk_norm is None else make_norm(qk_norm, head_dim, qk_norm_eps)
         self.rotary = rotary
 
     def forward(
@@ -116,6 +126,8 @@ class MultiHeadAttention(Module):
         """
         batch, seq, _ = F.unpack_shape(x, "batch seq hidden")
         query = split_heads(self.query(x), self.num_heads)  # [B, H, S, D]
+        if self.query_norm is not None:
+            query = self.query_norm(query)
         if context is None:
             key, value = self.project_context(x)
             query, key = self._rotate(query, key, position_ids, batch, seq, past_key_value)
@@ -140,7 +152,7 @@ class MultiHeadAttention(Module):
         past_key, past_value = past_key_value or (None, None)
         result = attention(
             query, key, value, mask, past_key, past_value,
-            is_causal=int(causal and window is None), scale=self.scale,
+            is_causal=int(causal and window is None), scale=self.scale, softcap=self.softcap,
         )  # fmt: skip
         if isinstance(result, tuple):
             result, key, value = result
@@ -150,6 +162,8 @@ class MultiHeadAttention(Module):
     def project_context(self, context: Tensor) -> KeyValue:
         """The keys and values of [batch, keys, kv_hidden_size], each [batch, num_kv_heads, keys, head_dim]."""
         key = split_heads(self.key(context), self.num_kv_heads)
+        if self.key_norm is not None:
+            key = self.key_norm(key)
         return key, split_heads(self.value(context), self.num_kv_heads)
 
     def _rotate(

@@ -1,4 +1,4 @@
-"""`EncoderBlock` and `DecoderBlock`: attention and MLP with residual sums and normalisations, in three arrangements."""
+"""`EncoderBlock` and `DecoderBlock`: attention and MLP with residual sums and normalisations, variously arranged."""
 
 from __future__ import annotations
 
@@ -8,15 +8,21 @@ from typing import Any
 from tfgraph.dsl.layers.attention import KeyValue, MultiHeadAttention
 from tfgraph.dsl.layers.choices import choose
 from tfgraph.dsl.layers.mlp import MLP
-from tfgraph.dsl.layers.norms import make_norm
+from tfgraph.dsl.layers.norms import Norm, make_norm
 from tfgraph.dsl.layers.rotary import RotaryPositions
 from tfgraph.dsl.module import Module
 from tfgraph.dsl.tensor import Tensor
 from tfgraph.dsl.trace import current_trace
 from tfgraph.errors import ConfigError, TraceError
 
-ARRANGEMENTS = {"pre": "x + f(norm(x))", "post": "norm(x + f(x))", "parallel": "x + attention(norm(x)) + mlp(norm(x))"}
-"""Where a block normalises, with f its attention and then its MLP: GPT-2 and LLaMA; BERT; GPT-J."""
+ARRANGEMENTS = {
+    "pre": "x + f(norm(x))",
+    "post": "norm(x + f(x))",
+    "sandwich": "x + norm'(f(norm(x)))",
+    "parallel": "x + attention(norm(x)) + mlp(norm(x))",
+    "parallel-separate": "x + attention(norm(x)) + mlp(norm'(x))",
+}
+"""Where a block normalises, with f its attention and then its MLP: GPT-2 and LLaMA; BERT; Gemma 2; GPT-J; GPT-NeoX."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +30,13 @@ class BlockOptions:
     """What blocks of one size may differ in.
 
     Attributes:
-        norm: `"pre"`, `"post"` or `"parallel"`; see `ARRANGEMENTS`.
-        norm_type: `"layer"` or `"rms"`.
+        norm: one of `ARRANGEMENTS`.
+        norm_type: one of `norms.NORMS`.
         eps: what the normalisations add to the variance.
         activation, gated: of the MLP.
         bias: whether the projections of attention and MLP have a bias; `out_bias` is for the last one of attention, and
             `mlp_bias` for the MLP, where they differ.
-        num_kv_heads, head_dim, window, rotary, scale: of the attention; see `MultiHeadAttention`.
+        num_kv_heads, head_dim, window, rotary, scale, softcap, qk_norm: of the attention; see `MultiHeadAttention`.
     """
 
     norm: str = "pre"
@@ -46,6 +52,8 @@ class BlockOptions:
     window: int | None = None
     rotary: RotaryPositions | None = None
     scale: float | None = None
+    softcap: float = 0.0
+    qk_norm: str | None = None
 
     def attention(self, hidden_size: int, num_heads: int, causal: bool) -> MultiHeadAttention:
         """The self-attention of a block."""
@@ -60,6 +68,9 @@ class BlockOptions:
             window=self.window,
             rotary=self.rotary,
             scale=self.scale,
+            softcap=self.softcap,
+            qk_norm=self.qk_norm,
+            qk_norm_eps=self.eps,
         )
 
     def mlp(self, hidden_size: int, intermediate_size: int) -> MLP:
@@ -83,27 +94,38 @@ class _Block(Module):
     def __init__(
         self, hidden_size: int, num_heads: int, intermediate_size: int, chosen: BlockOptions, causal: bool
     ) -> None:
+        def norm() -> Norm:
+            return make_norm(chosen.norm_type, hidden_size, chosen.eps)
+
         self.arrangement = chosen.norm
-        self.norm1 = make_norm(chosen.norm_type, hidden_size, chosen.eps)
+        self.norm1 = norm()
         self.attention = chosen.attention(hidden_size, num_heads, causal)
-        self.norm2 = None if chosen.norm == "parallel" else make_norm(chosen.norm_type, hidden_size, chosen.eps)
+        self.post_norm1 = norm() if chosen.norm == "sandwich" else None
+        self.norm2 = None if chosen.norm == "parallel" else norm()
         self.mlp = chosen.mlp(hidden_size, intermediate_size)
+        self.post_norm2 = norm() if chosen.norm == "sandwich" else None
+
+    @property
+    def parallel(self) -> bool:
+        """Whether attention and MLP are given the same `x`."""
+        return self.arrangement.startswith("parallel")
 
     def _before(self, x: Tensor, norm: Module) -> Tensor:
         """What a part is given."""
         return x if self.arrangement == "post" else norm(x)
 
-    def _after(self, x: Tensor, norm: Module) -> Tensor:
-        """What follows a residual sum."""
-        return norm(x) if self.arrangement == "post" else x
+    def _after(self, x: Tensor, made: Tensor, norm: Module, post_norm: Module | None = None) -> Tensor:
+        """The residual sum of `x` and what a part made of it, and what follows the sum."""
+        total = x + (made if post_norm is None else post_norm(made))
+        return norm(total) if self.arrangement == "post" else total
 
     def _add(self, x: Tensor, inner: Tensor, attended: Tensor, norm: Module | None = None) -> Tensor:
         """`x` plus what attention made of `inner`, then plus the MLP; `norm` is that of the attention."""
-        if self.norm2 is None:
-            parallel: Tensor = self.mlp(inner)
-            return x + attended + parallel
-        x = self._after(x + attended, norm or self.norm1)
-        return self._after(x + self.mlp(self._before(x, self.norm2)), self.norm2)
+        if self.parallel or self.norm2 is None:
+            made: Tensor = self.mlp(inner if self.norm2 is None else self.norm2(x))
+            return x + attended + made
+        x = self._after(x, attended, norm or self.norm1, self.post_norm1)
+        return self._after(x, self.mlp(self._before(x, self.norm2)), self.norm2, self.post_norm2)
 
 
 class EncoderBlock(_Block):
@@ -162,7 +184,7 @@ class DecoderBlock(_Block):
     ) -> None:
         chosen = _settle(options, changes)
         super().__init__(hidden_size, num_heads, intermediate_size, chosen, causal=True)
-        if cross_attention and chosen.norm == "parallel":
+        if cross_attention and self.parallel:
             raise ConfigError("a parallel block has no place for cross attention: expected norm='pre' or norm='post'")
         self.cross_norm = make_norm(chosen.norm_type, hidden_size, chosen.eps) if cross_attention else None
         self.cross_attention = chosen.attention(hidden_size, num_heads, causal=False) if cross_attention else None
@@ -200,7 +222,7 @@ class DecoderBlock(_Block):
             use_cache=True,
         )
         if self.cross_attention is not None and self.cross_norm is not None:
-            x = self._after(x + attended, self.norm1)
+            x = self._after(x, attended, self.norm1, self.post_norm1)
             inner = self._before(x, self.cross_norm)
             attended = self.cross_attention(inner, context, attention_mask=context_mask)
             result = self._add(x, inner, attended, self.cross_norm)

@@ -1,8 +1,12 @@
-"""Normalisation layers over the last axis: `LayerNorm`, `RMSNorm`. What they compute is in `dsl.functions`."""
+"""Normalisation layers over the last axis: `LayerNorm`, `RMSNorm` and its zero-centred form.
+
+What they compute is in `dsl.functions`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 from tfgraph.dsl import functional as F
 from tfgraph.dsl.functions import layer_norm, rms_norm
@@ -37,12 +41,30 @@ class RMSNorm(Module):
         return rms_norm(x, F.as_tensor(self.weight), epsilon=self.eps)
 
 
-NORMS: dict[str, Callable[[int, float], LayerNorm | RMSNorm]] = {"layer": LayerNorm, "rms": RMSNorm}
+class ZeroCentredRMSNorm(Module):
+    """`x / sqrt(mean(x^2) + eps) * (1 + weight)` over the last axis: the stored weight is the distance from 1 (Gemma)."""
+
+    def __init__(self, hidden_size: int, eps: float = 1e-6) -> None:
+        self.weight = Parameter((hidden_size,), initial="zeros")
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., hidden_size] -> the same shape."""
+        return rms_norm(x, F.as_tensor(self.weight) + 1.0, epsilon=self.eps)
+
+
+Norm: TypeAlias = LayerNorm | RMSNorm | ZeroCentredRMSNorm
+
+NORMS: dict[str, Callable[[int, float], Norm]] = {
+    "layer": LayerNorm,
+    "rms": RMSNorm,
+    "zero-centred-rms": ZeroCentredRMSNorm,
+}
 """The normalisations by the names that a configuration gives them."""
 
 
-def make_norm(name: str, hidden_size: int, eps: float) -> LayerNorm | RMSNorm:
-    """The normalisation `name`, `"layer"` or `"rms"`.
+def make_norm(name: str, hidden_size: int, eps: float) -> Norm:
+    """The normalisation `name`, one of `NORMS`.
 
     Raises:
         ConfigError: there is none of that name.

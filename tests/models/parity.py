@@ -1,0 +1,128 @@
+"""Parity of decoder families with transformers: random models, and the error of ours in each kind of batch.
+
+transformers runs in float64. A cell's error is the largest difference of a logit, over real tokens, relative to the
+largest logit. The families' tests and the table in the documentation are both made with this.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tfgraph
+from tfgraph.compiler import CompiledModel
+
+BATCH, LENGTH = 3, 9
+MASKS: dict[str, list[list[int]]] = {  # for each kind of batch, where the padding of each text is
+    "no padding": [[], [], []],
+    "left padding": [[0, 1, 2], [], [0, 1, 2, 3, 4, 5, 6, 7]],
+    "right padding": [[6, 7, 8], [], [1, 2, 3, 4, 5, 6, 7, 8]],
+    "holes": [[2, 3], [0, 4, 8], [1, 3, 5, 7]],
+}
+CACHED = {"cache": "no padding", "cache, left padding": "left padding"}
+TOLERANCE = 1e-5
+
+
+def random_model(name: str, seed: int = 7, **settings: Any) -> Any:
+    """A transformers model of the class `name` in float32, every parameter random: matrices, biases, norms."""
+    import torch
+    import transformers
+
+    model_class = getattr(transformers, name)
+    torch.manual_seed(seed)
+    model = model_class(model_class.config_class(**settings)).eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for path, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator) * 0.2
+            is_scale = parameter.dim() == 1 and path.endswith("weight")
+            parameter.copy_(noise + 1 if is_scale else noise)
+    return model
+
+
+def save(model: Any, folder: Path) -> Path:
+    """Save a transformers model, and return where."""
+    model.save_pretrained(folder)
+    return folder
+
+
+def batch(vocab_size: int, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """Ids and mask [3, 9] of a kind of batch, one of `MASKS`."""
+    ids = np.random.default_rng(5).integers(3, vocab_size, (BATCH, LENGTH))
+    mask = np.ones_like(ids)
+    for row, padded in enumerate(MASKS[kind]):
+        mask[row, padded] = 0
+    return ids, mask
+
+
+def expected_logits(model: Any, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The logits of a transformers model in float64, its positions counted over tokens where it takes them."""
+    import torch
+
+    inputs = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+    if "position_ids" in inspect.signature(model.forward).parameters:
+        inputs["position_ids"] = torch.from_numpy(np.maximum(mask.cumsum(1) - 1, 0))
+    with torch.no_grad():
+        logits: np.ndarray = model.double()(**inputs).logits.numpy()
+    return logits
+
+
+def causal_lm_errors(
+    name: str, folder: Path, compile: Callable[..., CompiledModel] = tfgraph.compile, **settings: Any
+) -> dict[str, float]:
+    """The error of our model in each cell: the kinds of `MASKS` without a cache, those of `CACHED` with one."""
+    model = random_model(name, **settings)
+    save(model, folder)
+    vocab_size = model.config.get_text_config().vocab_size
+    whole = compile(tfgraph.load(folder, task="causal-lm"), target="cpu")
+    errors = {}
+    expected = {}
+    for kind in MASKS:
+        ids, mask = batch(vocab_size, kind)
+        expected[kind] = expected_logits(model, ids, mask)
+        ours = whole.run({"input_ids": ids, "attention_mask": mask})["logits"]
+        errors[kind] = relative_error(ours, expected[kind], mask == 1)
+    cached = compile(tfgraph.load(folder, task="text-generation"), target="cpu")
+    for cell, kind in CACHED.items():
+        errors[cell] = cached_error(cached, *batch(vocab_size, kind), expected[kind])
+    return errors
+
+
+def relative_error(ours: np.ndarray, expected: np.ndarray, tokens: np.ndarray) -> float:
+    """The largest difference over `tokens`, relative to the largest magnitude."""
+    assert ours.shape == expected.shape
+    return float(np.abs(ours - expected)[tokens].max() / np.abs(expected[tokens]).max())
+
+
+def cached_error(model: CompiledModel, ids: np.ndarray, mask: np.ndarray, expected: np.ndarray) -> float:
+    """The largest error after a prefill of 4 tokens, a chunk of 2, and then of one token at a time."""
+    cache = empty_cache(model, len(ids))
+    start, worst = 0, 0.0
+    for stop in (4, 6, 7, 8, 9):
+        outputs = model.run({"input_ids": ids[:, start:stop], "attention_mask": mask[:, :stop], **cache})
+        tokens = mask[:, stop - 1] == 1
+        if tokens.any():
+            worst = max(worst, relative_error(outputs["logits"], expected[:, stop - 1], tokens))
+        cache = {name.replace("present", "past_key_values"): outputs[name] for name in outputs if name != "logits"}
+        start = stop
+    return worst
+
+
+def empty_cache(model: CompiledModel, batch_size: int) -> dict[str, np.ndarray]:
+    """The cache before the first token."""
+    sizes: Mapping[str, int] = {"batch": batch_size, "past": 0}
+    return {
+        name: np.zeros([dim if isinstance(dim, int) else sizes[str(dim)] for dim in value.shape], np.float32)
+        for name, value in model.graph.inputs.items()
+        if name.startswith("past_key_values")
+    }
+
+
+def assert_exact(errors: Mapping[str, float]) -> None:
+    """Each cell within the tolerance."""
+    wrong = {cell: f"{error:.1e}" for cell, error in errors.items() if not error <= TOLERANCE}
+    assert not wrong

@@ -1,0 +1,162 @@
+"""What decoders are used for: predicting tokens, with a cache or without, and classifying texts and tokens.
+
+A family says which decoder, in its own file; `decoder_architectures` makes the list of its models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from tfgraph.dsl import functional as F
+from tfgraph.dsl.layers.linear import Linear
+from tfgraph.dsl.module import Module
+from tfgraph.dsl.tensor import Tensor
+from tfgraph.dsl.trace import TensorSpec, spec
+from tfgraph.models.decoder import Cache, TextDecoder
+from tfgraph.models.decoder_config import DecoderConfig
+from tfgraph.models.family import TEXT_GENERATION, Architecture
+from tfgraph.models.names import below
+
+BuildDecoder: TypeAlias = Callable[[Any], TextDecoder]
+
+
+class CausalLM(Module):
+    """A score for each token of the vocabulary to be the next one.
+
+    With `config.tie_word_embeddings`, the matrix is the table of word embeddings.
+
+    Args:
+        bias: whether the scores have a bias (GPT-J, Phi).
+        softcap: if given, scores become `softcap * tanh(scores / softcap)` (Gemma 2).
+    """
+
+    def __init__(
+        self, config: DecoderConfig, base: TextDecoder, bias: bool = False, softcap: float | None = None
+    ) -> None:
+        self.base = base
+        vocab_size, width = base.word.weight.shape
+        self.head = Linear(width, vocab_size, bias)
+        if config.tie_word_embeddings:
+            self.head.weight = base.word.weight
+        self.softcap = softcap
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, past_key_values: Cache | None = None
+    ) -> dict[str, Any]:
+        """Ids [B, S] -> `logits` [B, S, vocab].
+
+        With a past: `logits` [B, vocab], those after the last token alone, and `present`, the cache to pass the next
+        time. The arguments are those of `TextDecoder`.
+        """
+        outputs = self.base(input_ids, attention_mask, past_key_values)
+        hidden_state = outputs.pop("last_hidden_state")
+        if past_key_values is not None:
+            hidden_state = hidden_state[:, -1]  # [B, H]
+        logits = self.head(hidden_state)
+        if self.softcap is not None:
+            logits = F.tanh(logits / self.softcap) * self.softcap
+        return {"logits": logits, **outputs}
+
+
+class LastTokenClassifier(Module):
+    """Scores for each label, from the hidden state of a text's last token: `logits` [B, labels]."""
+
+    def __init__(self, config: DecoderConfig, base: TextDecoder) -> None:
+        self.base = base
+        self.head = Linear(config.hidden_size, config.num_labels, bias=False)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> dict[str, Tensor]:
+        """Ids [B, S] -> `logits` [B, labels]; the last token is the last one that `attention_mask` keeps."""
+        scores = self.head(self.base(input_ids, attention_mask)["last_hidden_state"])  # [B, S, labels]
+        if attention_mask is None:
+            return {"logits": scores[:, -1]}
+        _, seq = F.unpack_shape(input_ids, "batch seq")
+        is_last = F.equal(F.arange(0, seq), F.unsqueeze(last_token(attention_mask), (1,)))  # [B, S]
+        return {"logits": F.reduce_sum(F.where(F.unsqueeze(is_last, (2,)), scores, 0.0), (1,), keepdims=False)}
+
+
+def last_token(attention_mask: Tensor) -> Tensor:
+    """Where the last token of each text is: int64 [B], from a mask [B, S] that is 1 for tokens."""
+    seq = attention_mask.shape[1]
+    counted = F.where(F.cast(attention_mask, "bool"), F.arange(0, seq), 0)
+    return F.reduce_max(counted, (1,), keepdims=False)
+
+
+class TokenClassifier(Module):
+    """Scores for each label, at each position: `logits` [B, S, labels]."""
+
+    def __init__(self, config: DecoderConfig, base: TextDecoder) -> None:
+        self.base = base
+        self.head = Linear(config.hidden_size, config.num_labels)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> dict[str, Tensor]:
+        """Ids [B, S] -> `logits` [B, S, labels]."""
+        return {"logits": self.head(self.base(input_ids, attention_mask)["last_hidden_state"])}
+
+
+def cached_inputs(config: DecoderConfig, dtype: object = "float32") -> dict[str, Any]:
+    """The inputs of a decoder with a cache, of any batch, length and past: `past_key_values.0.key`, ….
+
+    `dtype` is that of the cache, which is that of the weights.
+    """
+    cache = spec(dtype, ["batch", config.kv_heads, "past", config.head_size])
+    return {
+        "input_ids": spec("int64", ["batch", "seq"]),
+        "attention_mask": spec("int64", ["batch", "past + seq"]),
+        "past_key_values": [{"key": cache, "value": cache} for _ in range(config.num_hidden_layers)],
+    }
+
+
+def text_inputs(*names: str) -> dict[str, TensorSpec]:
+    """Inputs of int64 [batch, seq]."""
+    return {name: spec("int64", ["batch", "seq"]) for name in names}
+
+
+def decoder_architectures(
+    stem: str,
+    build: BuildDecoder,
+    names: Mapping[str, str],
+    *,
+    prefix: str = "model",
+    lm: str = "ForCausalLM",
+    build_lm: Callable[[Any, TextDecoder], CausalLM] = CausalLM,
+    lm_head: str = "lm_head",
+    classifier: str = "score",
+    token_classifier: str = "score",
+) -> tuple[Architecture, ...]:
+    """The models that decoders are released as.
+
+    Args:
+        stem: what their Hugging Face classes begin with, such as `GPT2`.
+        build: from a configuration to the decoder.
+        names: the decoder's table of checkpoint names, without `prefix`.
+        prefix: what the names of its tensors begin with in the models that hold it.
+        lm: what the class that predicts tokens ends with.
+        build_lm: from a configuration and a decoder to the model that predicts tokens.
+        lm_head, classifier, token_classifier: what the checkpoint calls the matrices for tokens of the vocabulary, for
+            the labels of texts, and for those of tokens.
+    """
+    on_base = below(names, "base", prefix)
+    predicting = {**on_base, "head": lm_head}
+
+    def generator(config: Any) -> Module:
+        return build_lm(config, build(config))
+
+    def of_texts(config: Any) -> Module:
+        return LastTokenClassifier(config, build(config))
+
+    def of_tokens(config: Any) -> Module:
+        return TokenClassifier(config, build(config))
+
+    return (
+        Architecture(f"{stem}Model", "base", build, names),
+        Architecture(f"{stem}{lm}", TEXT_GENERATION, generator, predicting, inputs=cached_inputs),
+        Architecture("", "causal-lm", generator, predicting),
+        Architecture(
+            f"{stem}ForSequenceClassification", "sequence-classification", of_texts, {**on_base, "head": classifier}
+        ),
+        Architecture(
+            f"{stem}ForTokenClassification", "token-classification", of_tokens, {**on_base, "head": token_classifier}
+        ),
+    )

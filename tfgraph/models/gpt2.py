@@ -1,0 +1,99 @@
+"""GPT-2: its configuration, its models for each task, and what their parameters are called in checkpoints.
+
+Source: Radford et al., "Language Models are Unsupervised Multitask Learners", 2019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from tfgraph.dsl.layers.blocks import BlockOptions, DecoderBlock
+from tfgraph.dsl.layers.norms import LayerNorm
+from tfgraph.dsl.layers.positions import LearnedPositions
+from tfgraph.errors import ConfigError
+from tfgraph.ir.constant import Constant
+from tfgraph.models.causal_lm import decoder_architectures
+from tfgraph.models.decoder import DecoderParts, TextDecoder
+from tfgraph.models.decoder_config import DecoderConfig
+from tfgraph.models.family import Family
+from tfgraph.models.fused_weights import query_key_value, split_rows, transpose_matrices
+
+
+@dataclass(frozen=True)
+class GPT2Config(DecoderConfig):
+    """GPT-2's sizes and choices; see `DecoderConfig`."""
+
+    model_type: ClassVar[str] = "gpt2"
+    aliases: ClassVar[Mapping[str, str]] = {
+        "n_embd": "hidden_size",
+        "n_layer": "num_hidden_layers",
+        "n_head": "num_attention_heads",
+        "n_positions": "max_position_embeddings",
+        "n_inner": "intermediate_size",
+        "activation_function": "hidden_act",
+        "layer_norm_epsilon": "norm_eps",
+    }
+
+    @classmethod
+    def _refuse_unsupported(cls, given: Mapping[str, Any], source: str) -> None:
+        for setting, only in {
+            "add_cross_attention": False,
+            "scale_attn_weights": True,
+            "scale_attn_by_inverse_layer_idx": False,
+        }.items():
+            if given.get(setting, only) != only:
+                raise ConfigError(f"{source}: '{setting}' is {given[setting]!r}: only {only} is built here")
+
+
+class GPT2Model(TextDecoder):
+    """The decoder: learned positions, blocks that normalise before attention and MLP, a last normalisation."""
+
+    def __init__(self, config: GPT2Config) -> None:
+        options = BlockOptions(eps=config.norm_eps, activation=config.hidden_act)
+        super().__init__(
+            config,
+            (
+                DecoderBlock(config.hidden_size, config.num_attention_heads, config.mlp_size, options)
+                for _ in range(config.num_hidden_layers)
+            ),
+            DecoderParts(
+                position=LearnedPositions(config.max_position_embeddings, config.hidden_size),
+                norm=LayerNorm(config.hidden_size, config.norm_eps),
+            ),
+        )
+
+
+NAMES = {
+    "word": "wte",
+    "position": "wpe",
+    "layers.{}.norm1": "h.{}.ln_1",
+    "layers.{}.attention.query": "h.{}.attn.c_attn.query",
+    "layers.{}.attention.key": "h.{}.attn.c_attn.key",
+    "layers.{}.attention.value": "h.{}.attn.c_attn.value",
+    "layers.{}.attention.output": "h.{}.attn.c_proj",
+    "layers.{}.norm2": "h.{}.ln_2",
+    "layers.{}.mlp.up": "h.{}.mlp.c_fc",
+    "layers.{}.mlp.down": "h.{}.mlp.c_proj",
+    "norm": "ln_f",
+}
+"""Module path to checkpoint name, for `GPT2Model`."""
+
+
+def adapt(weights: Mapping[str, Constant], config: DecoderConfig) -> Mapping[str, Constant]:
+    """GPT-2 keeps matrices as [in, out], and query, key and value in one; so does GPT."""
+    turned = transpose_matrices(weights, "attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
+    return split_rows(turned, "attn.c_attn", query_key_value([config.hidden_size] * 3))
+
+
+FAMILY = Family(
+    model_type="gpt2",
+    config=GPT2Config,
+    architectures=decoder_architectures(
+        "GPT2", GPT2Model, NAMES, prefix="transformer", lm="LMHeadModel", token_classifier="classifier"
+    ),
+    inputs=("input_ids", "attention_mask"),
+    ignored=("*attn.bias", "*attn.masked_bias", "lm_head.weight", "score.*", "classifier.*"),
+    adapt=adapt,
+)
