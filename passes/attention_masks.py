@@ -15,7 +15,7 @@ from tfgraph.ir.build import add_array
 from tfgraph.ir.dims import Dim, broadcast_equal
 from tfgraph.ir.dtypes import DType
 from tfgraph.ir.graph import Graph, Node, Value
-from tfgraph.passes.canonical.sizes import axis_of_input
+from tfgraph.passes.canonical.sizes import size_vector
 from tfgraph.passes.canonical.views import VIEWS
 from tfgraph.passes.report import PassResult
 from tfgraph.passes.rewrite import Replacement, Rewriter, RuleSet
@@ -83,24 +83,12 @@ def write_out_bias(node: Node, rewriter: Rewriter) -> tuple[Value, ...] | None:
     keys = key.shape[2] if past is None else key.shape[2] + past.shape[2]
     if bias.rank == 4 and _same(bias.shape[2], query.shape[2]) and _same(bias.shape[3], keys):
         return None
-    columns = _size(rewriter, key, 2)
+    columns = size_vector(rewriter, key, 2)
     if past is not None:
-        columns = rewriter.emit("Add", [columns, _size(rewriter, past, 2)])
-    rows = _size(rewriter, query, 2)
+        columns = rewriter.emit("Add", [columns, size_vector(rewriter, past, 2)])
+    rows = size_vector(rewriter, query, 2)
     target = rewriter.emit("Concat", [rewriter.ints([1, 1]), rows, columns], {"axis": -1})
     return _with_mask(node, rewriter, rewriter.emit("Expand", [bias, target]))
-
-
-def _size(rewriter: Rewriter, value: Value, axis: int) -> Value:
-    """The size of an axis as an int64 vector of one, read off an input of the graph where one has it.
-
-    So all layers expand one mask in the same way, and the expansion is done once.
-    """
-    dim = value.shape[axis]
-    if isinstance(dim, int):
-        return rewriter.ints([dim])
-    source, at = axis_of_input(rewriter.graph, dim) or (value, axis)
-    return rewriter.emit("Shape", [source], {"start": at, "end": at + 1})
 
 
 def _bias(node: Node, rewriter: Rewriter, test: Value, *, masked_where: bool) -> Value:

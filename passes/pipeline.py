@@ -14,6 +14,7 @@ from tfgraph.passes.fusion import FusionPass
 from tfgraph.passes.fusions import CONTRIB, FOLDED_ATTENTION, MULTI_HEAD_ATTENTION, PACKED_ATTENTION, STANDARD
 from tfgraph.passes.legalise import legalise
 from tfgraph.passes.projections import pack
+from tfgraph.passes.shared_weights import share_weights
 
 _CANONICAL = frozenset({"canonical"})
 
@@ -45,6 +46,7 @@ def optimising() -> Pipeline:
             FunctionPass("pack-projections", pack),
             FusionPass("fuse-projections", (PACKED_ATTENTION,), CANONICAL, _is_microsoft),
             FusionPass("fuse-contrib", CONTRIB, CANONICAL, _is_supported),
+            FunctionPass("share-weights", share_weights),
             FunctionPass("legalise", legalise, ensures=frozenset({"legal"})),
             FunctionPass("clean-up", clean),
         )

@@ -47,3 +47,15 @@ def _comes_from(node: Node, given: Value) -> bool:
             return False
         node = inner
     return node.key == "Shape" and node.required(0) is given and len(node.output.content or ()) == 1
+
+
+def size_vector(rewriter: Rewriter, value: Value, axis: int) -> Value:
+    """The size of an axis as an int64 vector of one, read off an input of the graph where one has it.
+
+    So all layers expand one mask in the same way, and the expansion is done once.
+    """
+    dim = value.shape[axis]
+    if isinstance(dim, int):
+        return rewriter.ints([dim])
+    source, at = axis_of_input(rewriter.graph, dim) or (value, axis)
+    return rewriter.emit("Shape", [source], {"start": at, "end": at + 1})

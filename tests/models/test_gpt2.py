@@ -10,7 +10,15 @@ import pytest
 import tfgraph
 from tests.models.parity import assert_exact, batch, causal_lm_errors, random_model, save
 
-SMALL = {"vocab_size": 61, "n_embd": 36, "n_layer": 2, "n_head": 4, "n_positions": 32, "bos_token_id": 1, "eos_token_id": 2}  # fmt: skip
+SMALL = {
+    "vocab_size": 61,
+    "n_embd": 36,
+    "n_layer": 2,
+    "n_head": 4,
+    "n_positions": 32,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
 
 
 @pytest.mark.parametrize(

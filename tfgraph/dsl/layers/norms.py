@@ -42,7 +42,7 @@ class RMSNorm(Module):
 
 
 class ZeroCentredRMSNorm(Module):
-    """`x / sqrt(mean(x^2) + eps) * (1 + weight)` over the last axis: the stored weight is the distance from 1 (Gemma)."""
+    """`x / sqrt(mean(x^2) + eps) * (1 + weight)` over the last axis: what is stored is the distance from 1 (Gemma)."""
 
     def __init__(self, hidden_size: int, eps: float = 1e-6) -> None:
         self.weight = Parameter((hidden_size,), initial="zeros")
