@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from tfgraph.backends.onnx.panels import panel_tensor
 from tfgraph.backends.onnx.tensors import DataFolder, read_sparse_tensor, read_tensor
 from tfgraph.backends.onnx.value_types import read_dtype
 from tfgraph.errors import OnnxError
@@ -147,14 +148,17 @@ def _write_sequence(name: str, value: tuple[Any, ...], kind: str | None) -> onnx
 
 
 def write_array(array: np.ndarray[Any, Any], dtype: str, name: str) -> onnx_ir.TensorProtocol:
-    """An array as a tensor for a file: contiguous, of exactly that dtype."""
+    """An array as a tensor for a file, in row-major order and of exactly that dtype."""
     import onnx_ir as ir
 
     if as_dtype(dtype).bits == 0:
         encoded = [str(text).encode("utf-8", "surrogateescape") for text in array.reshape(-1)]
         return ir.StringTensor(encoded, shape=ir.Shape(array.shape), name=name)
+    code = as_dtype(dtype).onnx_code
+    if array.ndim > 1 and array.size and as_dtype(dtype).bits >= 8 and not array.flags.c_contiguous:
+        return panel_tensor(array, code, name)
     contiguous = np.ascontiguousarray(array).reshape(array.shape)
-    return ir.Tensor(contiguous, dtype=ir.DataType(as_dtype(dtype).onnx_code), name=name)
+    return ir.Tensor(contiguous, dtype=ir.DataType(code), name=name)
 
 
 def is_split_fill(op: str, attributes: Mapping[str, Any]) -> bool:

@@ -7,7 +7,6 @@ import sys
 
 import pytest
 
-from tfgraph.dsl.module import Module
 from tfgraph.errors import ConfigError
 from tfgraph.models.family import SENTENCE_EMBEDDING, TASKS
 from tfgraph.models.registry import FAMILIES, architecture_of, family_of, find_family
