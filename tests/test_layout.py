@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, list[str]] = {
     "tfgraph.models": [*BASE, "tfgraph.ir", "tfgraph.dsl"],
     "tfgraph.checkpoints": [*BASE, "tfgraph.ir"],
     "tfgraph.capabilities": [*BASE, "tfgraph.ir"],
+    "tfgraph.generation": BASE,
     "tfgraph.passes": [*BASE, "tfgraph.ir", *PATTERN_MAKING, "tfgraph.capabilities"],
     "tfgraph.backends": [*BASE, "tfgraph.ir", "tfgraph.capabilities"],
 }

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from tfgraph.dsl.trace import spec as spec
     from tfgraph.dsl.trace import trace as trace
     from tfgraph.exporter import export as export
+    from tfgraph.generation import Generation as Generation
+    from tfgraph.generation import GenerationSettings as GenerationSettings
+    from tfgraph.generator import Generator as Generator
     from tfgraph.ir.graph import Graph as Graph
     from tfgraph.ir.parse import parse_graph as parse_graph
     from tfgraph.optimizer import optimize_onnx as optimize_onnx
@@ -38,6 +41,9 @@ if TYPE_CHECKING:
 _HOMES = {
     "Artefact": "tfgraph.artefact",
     "CompiledModel": "tfgraph.compiler",
+    "Generation": "tfgraph.generation",
+    "GenerationSettings": "tfgraph.generation",
+    "Generator": "tfgraph.generator",
     "Graph": "tfgraph.ir.graph",
     "Pretrained": "tfgraph.pretrained",
     "compile": "tfgraph.compiler",

@@ -61,6 +61,11 @@ class Artefact:
 
         return Session(self.folder / MODEL_FILE, provider=self._provider, num_threads=self._num_threads)
 
+    @property
+    def has_tokenizer(self) -> bool:
+        """Whether a tokenizer came with the checkpoint."""
+        return any((self.folder / name).is_file() for name in (TOKENIZER_FILE, VOCABULARY_FILE))
+
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer that came with the checkpoint.
@@ -71,7 +76,7 @@ class Artefact:
         """
         from tfgraph.tokenizer import Tokenizer
 
-        if not any((self.folder / name).is_file() for name in (TOKENIZER_FILE, VOCABULARY_FILE)):
+        if not self.has_tokenizer:
             raise InputError(
                 f"{self.folder} has no tokenizer: give `run` the model's inputs as arrays instead of texts"
             )

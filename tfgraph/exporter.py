@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tfgraph.checkpoints import read_config
-from tfgraph.checkpoints.folder import CONFIG_FILE
+from tfgraph.checkpoints.folder import CONFIG_FILE, GENERATION_FILE
 from tfgraph.compiler import CompiledModel, compile
 from tfgraph.errors import CheckpointError, ConfigError, ExportError, VerificationError
 from tfgraph.ir.graph import Graph
@@ -132,7 +132,9 @@ def _naming_final_place(staging: Staging) -> Iterator[None]:
 def _copy_checkpoint_files(model: Pretrained, staging: Staging) -> dict[str, Any]:
     """Copy the configuration and the tokenizer, and return what the manifest says about the model."""
     with refusals_of(staging.target):
-        shutil.copyfile(model.folder / CONFIG_FILE, staging.folder / CONFIG_FILE)
+        for name in (CONFIG_FILE, GENERATION_FILE):
+            if (model.folder / name).is_file():
+                shutil.copyfile(model.folder / name, staging.folder / name)
     if model.tokenizer is not None:
         model.tokenizer.copy_to(staging.folder)
     facts = dict(model.metadata)

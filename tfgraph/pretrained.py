@@ -7,7 +7,7 @@ Nothing is computed and no weight is read here: a `Pretrained` holds handles. Ho
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,12 +23,20 @@ from tfgraph.checkpoints.sentence_transformers import (
 from tfgraph.checkpoints.tokenizer_files import TOKENIZER_FILE, VOCABULARY_FILE
 from tfgraph.dsl.layers.choices import choose
 from tfgraph.dsl.module import Module
-from tfgraph.dsl.trace import trace
-from tfgraph.errors import InputError
+from tfgraph.errors import ConfigError, InputError, TraceError
 from tfgraph.ir.constant import Constant
 from tfgraph.ir.dtypes import DType
 from tfgraph.ir.graph import Graph
-from tfgraph.models.family import SENTENCE_EMBEDDING, TASKS, Architecture, Family, ModelConfig
+from tfgraph.models.family import (
+    SENTENCE_EMBEDDING,
+    TASKS,
+    TEXT_GENERATION,
+    WHOLE_MODEL,
+    Architecture,
+    Family,
+    ModelConfig,
+    Part,
+)
 from tfgraph.models.names import below, checkpoint_name
 from tfgraph.models.pooling import Pooling, SentenceEmbedder
 from tfgraph.models.registry import architecture_of, family_of
@@ -51,8 +59,11 @@ class Pretrained:
         family: which family it is of.
         task: one of `tfgraph.models.family.TASKS`.
         folder: where the checkpoint is.
-        input_specs: what the model is traced with: its inputs, of any batch and length.
+        input_specs: what the model is traced with: its inputs, of any batch and length; those of the first part, of a
+            model that runs as several graphs.
         sentence: how texts become vectors; None for tasks other than sentence embedding.
+        parts: the graphs that the model runs as, each of which can be compiled: `model`, or, where an encoder-decoder
+            writes texts, `encoder` and `decoder`. They share their weights.
     """
 
     module: Module
@@ -62,12 +73,31 @@ class Pretrained:
     folder: Path
     input_specs: dict[str, Any]
     sentence: SentenceSettings | None = None
+    parts: Mapping[str, Part] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        names = {architecture.task: architecture.name for architecture in self.family.architectures}
+        metadata = {key: _as_text(value) for key, value in self.metadata.items()}
+        if self.parts:
+            parts = {name: replace(part, metadata={**metadata, "part": name}) for name, part in self.parts.items()}
+        else:
+            parts = {WHOLE_MODEL: Part(self.module, self.input_specs, names.get(self.task), metadata)}
+        object.__setattr__(self, "parts", parts)
 
     def trace(self) -> Graph:
-        """The model as a graph, whose metadata says what it is."""
-        graph = trace(self.module, name=None, **self.input_specs)
-        graph.metadata.update({key: _as_text(value) for key, value in self.metadata.items()})
-        return graph
+        """The model as a graph, whose metadata says what it is.
+
+        Raises:
+            TraceError: the model runs as several graphs.
+        """
+        if len(self.parts) > 1:
+            first, last = next(iter(self.parts)), list(self.parts)[-1]
+            raise TraceError(
+                f"{self.family.model_type} for {self.task} is {len(self.parts)} graphs, {' and '.join(self.parts)}: "
+                f"compile each, as in tfgraph.compile(model.parts[{last!r}]), or export them together with "
+                f"tfgraph.export; {first!r} runs first"
+            )
+        return next(iter(self.parts.values())).trace()
 
     @cached_property
     def tokenizer(self) -> Tokenizer | None:
@@ -139,10 +169,13 @@ class Pretrained:
         limit = self.max_length if max_length is None else max_length
         encoded = self.tokenizer.encode(texts, max_length=limit, padding=padding)
         one_question = self.task == "multiple-choice"
-        return {name: encoded[name][None] if one_question else encoded[name] for name in self.input_specs}
+        from_texts = [name for name in self.input_specs if name in encoded]
+        return {name: encoded[name][None] if one_question else encoded[name] for name in from_texts}
 
 
-def load(folder: str | Path, *, task: str | None = None, dtype: str = "float32") -> Pretrained:
+def load(
+    folder: str | Path, *, task: str | None = None, dtype: str = "float32", cache_length: int | None = None
+) -> Pretrained:
     """Load a Hugging Face checkpoint folder: `config.json`, `*.safetensors`, and tokenizer files if there are any.
 
     Args:
@@ -151,6 +184,8 @@ def load(folder: str | Path, *, task: str | None = None, dtype: str = "float32")
             sentence-transformers, else what `architectures` in `config.json` names, else the base model.
         dtype: `"float32"`, `"float16"` or `"bfloat16"`: what weights of any float type are converted to when they are
             read.
+        cache_length: for text generation: a cache of so many positions, which the model writes into in place, instead
+            of one that grows.
 
     A base model whose checkpoint has no pooler is loaded without it.
 
@@ -176,14 +211,18 @@ def load(folder: str | Path, *, task: str | None = None, dtype: str = "float32")
     else:
         architecture = architecture_of(given, family, source)
     config = family.config.from_dict(given, source)
+    module = _with_weights(architecture, config, family, folder, wanted)
+    parts = {} if architecture.parts is None else dict(architecture.parts(module, config, wanted))
+    specs = _input_specs(architecture, family, config, wanted, cache_length)
     return Pretrained(
-        module=_with_weights(architecture, config, family, folder, wanted),
+        module=module,
         config=config,
         family=family,
         task=architecture.task,
         folder=folder,
-        input_specs=_input_specs(architecture, family, config, wanted),
+        input_specs=dict(next(iter(parts.values())).inputs) if parts else specs,
         sentence=sentence,
+        parts=parts,
     )
 
 
@@ -198,8 +237,22 @@ def _embedder(family: Family, sentence: SentenceSettings) -> Architecture:
     return Architecture("", SENTENCE_EMBEDDING, build, below(base.names, "base", ""))
 
 
-def _input_specs(architecture: Architecture, family: Family, config: ModelConfig, dtype: DType) -> dict[str, Any]:
+def _input_specs(
+    architecture: Architecture, family: Family, config: ModelConfig, dtype: DType, cache_length: int | None
+) -> dict[str, Any]:
     """What the model is traced with; a cache has the dtype of the weights."""
+    if cache_length is not None:
+        if architecture.fixed_inputs is None:
+            raise ConfigError(
+                f"cache_length is {cache_length}: {family.model_type} for {architecture.task} has no cache of a fixed "
+                f'length; expected no cache_length, or task="{TEXT_GENERATION}" of a decoder'
+            )
+        if not isinstance(cache_length, int) or not 0 < cache_length <= config.max_length:
+            raise ConfigError(
+                f"cache_length is {cache_length!r}: expected a whole number from 1 to {config.max_length}, the longest "
+                "text that the model takes"
+            )
+        return dict(architecture.fixed_inputs(config, dtype, cache_length))
     if architecture.inputs is not None:
         return dict(architecture.inputs(config, dtype))
     return family.input_specs(architecture.task)

@@ -175,6 +175,7 @@ class Tokenizer:
     def copy_to(self, folder: str | Path) -> list[Path]:
         """Copy the tokenizer's files into a folder, made if need be, and return the copies.
 
+        Of a tokenizer that has no files, because it came out of a GGUF file, those that would describe it are written.
         Each is written beside its place and then moved there: an interrupted copy leaves the old file whole.
 
         Raises:
@@ -182,11 +183,15 @@ class Tokenizer:
         """
         folder = Path(folder)
         copies: list[Path] = []
-        for path in self._parts.files:
+        texts = self._parts.contents
+        for path in [*self._parts.files, *map(Path, texts)]:
             copy, unfinished = folder / path.name, folder / f".{path.name}.partial"
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                if not (copy.exists() and copy.samefile(path)):
+                if path.name in texts:
+                    unfinished.write_text(texts[path.name], encoding="utf-8", newline="\n")
+                    os.replace(unfinished, copy)
+                elif not (copy.exists() and copy.samefile(path)):
                     shutil.copyfile(path, unfinished)
                     os.replace(unfinished, copy)
             except OSError as error:
@@ -209,8 +214,9 @@ class Tokenizer:
             except TypeError as error:
                 raise InputError(f"a text is not valid Unicode: {_first_broken(inputs)}") from error
             except Exception as error:  # `tokenizers` raises no narrower class
-                folder = self._parts.files[0].parent
-                raise CheckpointError(f"the tokenizer in {folder} cannot encode the texts: {error}") from error
+                raise CheckpointError(
+                    f"the tokenizer in {self._parts.source} cannot encode the texts: {error}"
+                ) from error
 
     def _checked_length(self, max_length: int | None, are_pairs: bool) -> int | None:
         if max_length is None:

@@ -1,6 +1,7 @@
 """A model loaded in ONNX Runtime: run with arrays by name, wrong inputs reported before ONNX Runtime sees them.
 
-Repeated runs over fixed buffers are in `binding.py`, execution providers in `providers.py`.
+Repeated runs over fixed buffers are in `binding.py`, those that pass a cache on in `cache.py` and `fixed_cache.py`;
+execution providers are in `providers.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from typing import Any, Final
 
 from tfgraph.backends.interface import RunsArrays, check_inputs, output_names
 from tfgraph.backends.onnxruntime.binding import Binding
+from tfgraph.backends.onnxruntime.cache import GrowingCache
 from tfgraph.backends.onnxruntime.errors import kind, message, runtime_errors, runtime_errors_as
+from tfgraph.backends.onnxruntime.fixed_cache import FixedCache
 from tfgraph.backends.onnxruntime.providers import CPU_PROVIDER, find_provider
 from tfgraph.backends.onnxruntime.specs import read_specs
 from tfgraph.backends.onnxruntime.values import from_ort_value, is_plain, to_ort_value
@@ -109,6 +112,22 @@ class Session(RunsArrays):
             InputError: as `run` does, or an output buffer that does not fit.
         """
         return Binding(self._session, self._inputs, self._outputs, inputs, outputs or {}, self.may_be_empty)
+
+    def growing_cache(self) -> GrowingCache:
+        """Runs of a model that takes and gives a cache of keys and values: see `GrowingCache`.
+
+        Raises:
+            InputError: the model has no cache.
+        """
+        return GrowingCache(self._session, self._inputs, self._outputs)
+
+    def fixed_cache(self) -> FixedCache:
+        """Runs of a model that writes into a cache of fixed length in place: see `FixedCache`.
+
+        Raises:
+            InputError: the model has no such cache.
+        """
+        return FixedCache(self.bind, self._inputs, self._outputs)
 
     def end_profile(self) -> Path:
         """Close the profile that the session was asked for, and return its path."""

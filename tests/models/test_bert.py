@@ -8,13 +8,7 @@ import pytest
 from tfgraph.dsl.trace import spec, trace
 from tfgraph.errors import ConfigError, ShapeError
 from tfgraph.ir.interpret import interpret
-from tfgraph.models.bert import (
-    FAMILY,
-    BertConfig,
-    BertForMaskedLM,
-    BertForPreTraining,
-    BertModel,
-)
+from tfgraph.models.bert import FAMILY, BertConfig, BertModel
 from tfgraph.models.names import checkpoint_name
 from tfgraph.pretrained import load
 
@@ -27,6 +21,11 @@ MASKS = {
 }
 HEADS = [architecture.name for architecture in FAMILY.architectures]
 SMALL = BertConfig(53, 32, 2, 4, 48, 24)
+
+
+def declare(task):
+    """The small model for a task, without weights."""
+    return FAMILY.architecture_for(task).build(SMALL)
 
 
 def make_inputs(mask, vocab_size=53, choices=0):
@@ -48,7 +47,7 @@ def make_inputs(mask, vocab_size=53, choices=0):
 def test_outputs_are_those_of_transformers(name, mask, make_checkpoint, run, transformers_outputs, assert_close):
     model, folder = make_checkpoint(name)
     pretrained = load(folder)
-    assert type(pretrained.module).__name__ == name
+    assert pretrained.task == FAMILY.architecture_named(name).task
     inputs = make_inputs(mask, choices=3 if name == "BertForMultipleChoice" else 0)
     assert_close(run(pretrained, inputs), transformers_outputs(model, inputs))
 
@@ -76,7 +75,7 @@ def test_sizes_and_settings(overrides, make_checkpoint, run, transformers_output
 def test_decoder_of_its_own(make_checkpoint, run, transformers_outputs, assert_close):
     model, folder = make_checkpoint("BertForMaskedLM", tie_word_embeddings=False)
     pretrained = load(folder)
-    assert pretrained.module.num_parameters() == BertForMaskedLM(SMALL).num_parameters() + 53 * 32
+    assert pretrained.module.num_parameters() == declare("masked-lm").num_parameters() + 53 * 32
     inputs = make_inputs(MASKS["left"])
     assert_close(run(pretrained, inputs), transformers_outputs(model, inputs))
 
@@ -132,7 +131,7 @@ def test_every_parameter_has_the_name_that_transformers_gives_it(architecture, m
 
 
 def test_the_decoder_shares_the_table_of_word_embeddings():
-    for model in (BertForMaskedLM(SMALL), BertForPreTraining(SMALL)):
+    for model in (declare("masked-lm"), declare("pre-training")):
         assert model.head.decoder.weight is model.base.embeddings.word.weight
         paths = [path for path, parameter in model.named_parameters() if parameter is model.head.decoder.weight]
         assert paths == ["base.embeddings.word.weight"]
@@ -146,7 +145,7 @@ def test_parameters_of_bert_base():
 
 def test_tracing_twice_gives_the_same_text():
     inputs = FAMILY.input_specs("masked-lm")
-    model = BertForMaskedLM(SMALL)
+    model = declare("masked-lm")
     assert str(trace(model, **inputs)) == str(trace(model, **inputs))
 
 
@@ -168,7 +167,7 @@ def test_a_mask_of_another_length_is_refused_where_it_is_used():
 
 
 def test_choices_need_three_axes():
-    module = FAMILY.architecture_for("multiple-choice").build(SMALL)
+    module = declare("multiple-choice")
     with pytest.raises(ShapeError, match=r"expected a tensor of shape \[batch, choices, seq\], and got \[batch, seq\]"):
         trace(module, **FAMILY.input_specs("base"))
 

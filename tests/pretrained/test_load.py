@@ -13,7 +13,7 @@ from tfgraph.pretrained import load
 def test_the_class_comes_from_the_configuration(tmp_path, architecture, folders):
     folder = folders.write(tmp_path / "model", architecture.name)
     pretrained = load(str(folder))
-    assert type(pretrained.module).__name__ == architecture.name
+    assert pretrained.trace().name == architecture.name
     assert (pretrained.task, pretrained.folder) == (architecture.task, folder)
     assert pretrained.config == BertConfig.from_dict(folders.CONFIG)
     assert pretrained.input_specs == FAMILY.input_specs(architecture.task)

@@ -9,7 +9,7 @@ BERT's WordPiece pipeline (Devlin et al. 2018, the released `tokenization.py`) i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +68,9 @@ class TokenizerParts:
     """What a folder says about its tokenizer.
 
     `backend` does not pad. `special_tokens` maps roles such as "pad_token" to tokens of the vocabulary.
-    `max_length` is the longest input that the model takes, special tokens included, where the folder says so.
+    `max_length` is the longest input that the model takes, special tokens included, where the folder says so. `source`
+    is where the tokenizer came from, and `files` are those that describe it. One that came out of a file with a whole
+    model in it has none; `contents` are then the files that would describe it, name to text.
     """
 
     backend: Tokenizer
@@ -78,6 +80,8 @@ class TokenizerParts:
     truncation_side: str
     max_length: int | None
     files: list[Path]
+    source: Path
+    contents: dict[str, str] = field(default_factory=dict)
 
 
 def load_tokenizer_parts(folder: str | Path) -> TokenizerParts:
@@ -118,6 +122,7 @@ def load_tokenizer_parts(folder: str | Path) -> TokenizerParts:
         truncation_side="left" if settings.get("truncation_side") == "left" else "right",
         max_length=int(limit) if isinstance(limit, int | float) and 0 < limit < _LARGEST_LIMIT else None,
         files=[folder / name for name in _FILES if (folder / name).is_file()],
+        source=folder,
     )
 
 

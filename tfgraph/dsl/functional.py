@@ -341,6 +341,14 @@ def gather(x: Operand, indices: Operand, axis: int = 0) -> Tensor:
     return _apply("Gather", as_tensor(x), as_tensor(indices), axis=axis)
 
 
+def tensor_scatter(cache: Operand, update: Operand, lengths: Operand) -> Tensor:
+    """`cache` [batch, heads, capacity, features] with `update` [batch, heads, seq, features] written into it.
+
+    Row b is written at the positions from `lengths[b]` on.
+    """
+    return _apply("TensorScatter", as_tensor(cache), as_tensor(update), as_tensor(lengths))
+
+
 def arange(start: Dim, stop: Dim) -> Tensor:
     """The int64 numbers from `start` up to, and without, `stop`, in a tensor of rank 1."""
     trace = current_trace()

@@ -9,13 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tfgraph.dsl.layers.linear import Linear
 from tfgraph.models.encoder import TextEncoder
 from tfgraph.models.encoder_config import EncoderConfig
-from tfgraph.models.family import Architecture, Family
-from tfgraph.models.heads import SpanHead, TokenPredictionHead
-from tfgraph.models.names import below
-from tfgraph.models.tasks import MultipleChoice, OnHiddenStates, OnPooled, PreTraining, QuestionAnswering
+from tfgraph.models.encoder_tasks import EncoderTasks
+from tfgraph.models.family import Family
 
 
 @dataclass(frozen=True)
@@ -30,61 +27,6 @@ class BertModel(TextEncoder):
 
     def __init__(self, config: BertConfig, pooler: bool = True) -> None:
         super().__init__(config, pooler)
-
-
-def _token_prediction(config: BertConfig, base: BertModel) -> TokenPredictionHead:
-    return TokenPredictionHead(config, base.embeddings.word.weight if config.tie_word_embeddings else None)
-
-
-class BertForMaskedLM(OnHiddenStates):
-    """Scores for each token of the vocabulary at each position: `logits` [B, S, vocab]."""
-
-    def __init__(self, config: BertConfig) -> None:
-        base = BertModel(config, pooler=False)
-        super().__init__(base, _token_prediction(config, base))
-
-
-class BertForNextSentencePrediction(OnPooled):
-    """Whether the second text follows the first (class 0) or does not (class 1): `logits` [B, 2]."""
-
-    def __init__(self, config: BertConfig) -> None:
-        super().__init__(BertModel(config), Linear(config.hidden_size, 2))
-
-
-class BertForPreTraining(PreTraining):
-    """Both heads of pre-training: `prediction_logits` [B, S, vocab], `seq_relationship_logits` [B, 2]."""
-
-    def __init__(self, config: BertConfig) -> None:
-        base = BertModel(config)
-        super().__init__(base, _token_prediction(config, base), Linear(config.hidden_size, 2))
-
-
-class BertForSequenceClassification(OnPooled):
-    """Scores for each label, for the whole text: `logits` [B, labels]."""
-
-    def __init__(self, config: BertConfig) -> None:
-        super().__init__(BertModel(config), Linear(config.hidden_size, config.num_labels))
-
-
-class BertForTokenClassification(OnHiddenStates):
-    """Scores for each label, at each position: `logits` [B, S, labels]."""
-
-    def __init__(self, config: BertConfig) -> None:
-        super().__init__(BertModel(config, pooler=False), Linear(config.hidden_size, config.num_labels))
-
-
-class BertForQuestionAnswering(QuestionAnswering):
-    """Scores for where the answer starts and ends: `start_logits`, `end_logits` [B, S]."""
-
-    def __init__(self, config: BertConfig) -> None:
-        super().__init__(BertModel(config, pooler=False), SpanHead(config.hidden_size))
-
-
-class BertForMultipleChoice(MultipleChoice):
-    """One score for each of C texts, given as [B, C, S]: `logits` [B, C]."""
-
-    def __init__(self, config: BertConfig) -> None:
-        super().__init__(BertModel(config), Linear(config.hidden_size, 1))
 
 
 ENCODER_NAMES = {
@@ -104,53 +46,27 @@ ENCODER_NAMES = {
 }
 """Module path to checkpoint name, for `BertModel`."""
 
-_BASE = below(ENCODER_NAMES, "base", "bert")
-_TOKEN_PREDICTION = {
+TOKEN_PREDICTION = {
     "head.dense": "cls.predictions.transform.dense",
     "head.norm": "cls.predictions.transform.LayerNorm",
     "head.decoder": "cls.predictions.decoder",
 }
-_CLASSIFIER = {"head": "classifier"}
+"""Module path to checkpoint name, for the head that predicts tokens."""
 
-
-def _without_pooler(config: BertConfig) -> BertModel:
-    return BertModel(config, pooler=False)
-
+_TASKS = EncoderTasks("Bert", BertModel, ENCODER_NAMES, prefix="bert")
 
 FAMILY = Family(
     model_type="bert",
     config=BertConfig,
     architectures=(
-        Architecture("BertModel", "base", BertModel, ENCODER_NAMES, optional="pooler.", build_without=_without_pooler),
-        Architecture("BertForMaskedLM", "masked-lm", BertForMaskedLM, _BASE | _TOKEN_PREDICTION),
-        Architecture(
-            "BertForNextSentencePrediction",
-            "next-sentence",
-            BertForNextSentencePrediction,
-            _BASE | {"head": "cls.seq_relationship"},
-        ),
-        Architecture(
-            "BertForPreTraining",
-            "pre-training",
-            BertForPreTraining,
-            _BASE | _TOKEN_PREDICTION | {"pooled_head": "cls.seq_relationship"},
-        ),
-        Architecture(
-            "BertForSequenceClassification",
-            "sequence-classification",
-            BertForSequenceClassification,
-            _BASE | _CLASSIFIER,
-        ),
-        Architecture(
-            "BertForTokenClassification", "token-classification", BertForTokenClassification, _BASE | _CLASSIFIER
-        ),
-        Architecture(
-            "BertForQuestionAnswering",
-            "question-answering",
-            BertForQuestionAnswering,
-            _BASE | {"head.dense": "qa_outputs"},
-        ),
-        Architecture("BertForMultipleChoice", "multiple-choice", BertForMultipleChoice, _BASE | _CLASSIFIER),
+        _TASKS.base(),
+        _TASKS.masked_lm(TOKEN_PREDICTION),
+        _TASKS.next_sentence("cls.seq_relationship"),
+        _TASKS.pre_training(TOKEN_PREDICTION, "cls.seq_relationship"),
+        _TASKS.sequence_classification(),
+        _TASKS.token_classification(),
+        _TASKS.question_answering(),
+        _TASKS.multiple_choice(),
     ),
     ignored=("*embeddings.position_ids", "*pooler.dense.*", "cls.*", "classifier.*", "qa_outputs.*"),
     # the bias of the decoder is stored beside it, inside it, or both

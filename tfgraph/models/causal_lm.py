@@ -12,7 +12,7 @@ from tfgraph.dsl import functional as F
 from tfgraph.dsl.layers.linear import Linear
 from tfgraph.dsl.module import Module
 from tfgraph.dsl.tensor import Tensor
-from tfgraph.dsl.trace import TensorSpec, spec
+from tfgraph.dsl.trace import spec
 from tfgraph.models.decoder import Cache, TextDecoder
 from tfgraph.models.decoder_config import DecoderConfig
 from tfgraph.models.family import TEXT_GENERATION, Architecture
@@ -42,16 +42,22 @@ class CausalLM(Module):
         self.softcap = softcap
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, past_key_values: Cache | None = None
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        cache_lengths: Tensor | None = None,
     ) -> dict[str, Any]:
         """Ids [B, S] -> `logits` [B, S, vocab].
 
         With a past: `logits` [B, vocab], those after the last token alone, and `present`, the cache to pass the next
         time. The arguments are those of `TextDecoder`.
         """
-        outputs = self.base(input_ids, attention_mask, past_key_values)
+        outputs = self.base(input_ids, attention_mask, past_key_values, cache_lengths)
         hidden_state = outputs.pop("last_hidden_state")
-        if past_key_values is not None:
+        if cache_lengths is not None:
+            hidden_state = at_last_token(hidden_state, attention_mask)  # [B, H]
+        elif past_key_values is not None:
             hidden_state = hidden_state[:, -1]  # [B, H]
         logits = self.head(hidden_state)
         if self.softcap is not None:
@@ -64,23 +70,22 @@ class LastTokenClassifier(Module):
 
     def __init__(self, config: DecoderConfig, base: TextDecoder) -> None:
         self.base = base
-        self.head = Linear(config.hidden_size, config.num_labels, bias=False)
+        self.head = Linear(base.word.weight.shape[1], config.num_labels, bias=False)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> dict[str, Tensor]:
         """Ids [B, S] -> `logits` [B, labels]; the last token is the last one that `attention_mask` keeps."""
         scores = self.head(self.base(input_ids, attention_mask)["last_hidden_state"])  # [B, S, labels]
-        if attention_mask is None:
-            return {"logits": scores[:, -1]}
-        _, seq = F.unpack_shape(input_ids, "batch seq")
-        is_last = F.equal(F.arange(0, seq), F.unsqueeze(last_token(attention_mask), (1,)))  # [B, S]
-        return {"logits": F.reduce_sum(F.where(F.unsqueeze(is_last, (2,)), scores, 0.0), (1,), keepdims=False)}
+        return {"logits": at_last_token(scores, attention_mask)}
 
 
-def last_token(attention_mask: Tensor) -> Tensor:
-    """Where the last token of each text is: int64 [B], from a mask [B, S] that is 1 for tokens."""
-    seq = attention_mask.shape[1]
-    counted = F.where(F.cast(attention_mask, "bool"), F.arange(0, seq), 0)
-    return F.reduce_max(counted, (1,), keepdims=False)
+def at_last_token(x: Tensor, attention_mask: Tensor | None) -> Tensor:
+    """What `x` [B, S, N] has at each text's last token, the last one that `attention_mask` [B, S] keeps: [B, N]."""
+    if attention_mask is None:
+        return x[:, -1]
+    index = F.arange(0, x.shape[1])
+    last = F.reduce_max(F.where(F.cast(attention_mask, "bool"), index, 0), (1,))  # [B, 1]
+    is_last = F.unsqueeze(F.equal(index, last), (2,))  # [B, S, 1]
+    return F.reduce_sum(F.where(is_last, x, 0.0), (1,), keepdims=False)
 
 
 class TokenClassifier(Module):
@@ -88,7 +93,7 @@ class TokenClassifier(Module):
 
     def __init__(self, config: DecoderConfig, base: TextDecoder) -> None:
         self.base = base
-        self.head = Linear(config.hidden_size, config.num_labels)
+        self.head = Linear(base.word.weight.shape[1], config.num_labels)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> dict[str, Tensor]:
         """Ids [B, S] -> `logits` [B, S, labels]."""
@@ -108,9 +113,19 @@ def cached_inputs(config: DecoderConfig, dtype: object = "float32") -> dict[str,
     }
 
 
-def text_inputs(*names: str) -> dict[str, TensorSpec]:
-    """Inputs of int64 [batch, seq]."""
-    return {name: spec("int64", ["batch", "seq"]) for name in names}
+def fixed_cache_inputs(config: DecoderConfig, dtype: object, capacity: int) -> dict[str, Any]:
+    """The inputs of a decoder with a cache of `capacity` positions, into which it writes in place.
+
+    Each text begins at position 0 of its row, `cache_lengths` [B] says how much of it is cached, and `attention_mask`
+    [B, S] which of the new ids are tokens, padding being on the right.
+    """
+    cache = spec(dtype, ["batch", config.kv_heads, capacity, config.head_size])
+    return {
+        "input_ids": spec("int64", ["batch", "seq"]),
+        "attention_mask": spec("int64", ["batch", "seq"]),
+        "cache_lengths": spec("int64", ["batch"]),
+        "past_key_values": [{"key": cache, "value": cache} for _ in range(config.num_hidden_layers)],
+    }
 
 
 def decoder_architectures(
@@ -151,7 +166,14 @@ def decoder_architectures(
 
     return (
         Architecture(f"{stem}Model", "base", build, names),
-        Architecture(f"{stem}{lm}", TEXT_GENERATION, generator, predicting, inputs=cached_inputs),
+        Architecture(
+            f"{stem}{lm}",
+            TEXT_GENERATION,
+            generator,
+            predicting,
+            inputs=cached_inputs,
+            fixed_inputs=fixed_cache_inputs,
+        ),
         Architecture("", "causal-lm", generator, predicting),
         Architecture(
             f"{stem}ForSequenceClassification", "sequence-classification", of_texts, {**on_base, "head": classifier}

@@ -23,8 +23,9 @@ def read_fields(
 ) -> dict[str, Any]:
     """The arguments for the dataclass `cls` that a configuration gives: its fields of type int, float, bool and str.
 
-    A field that is absent or null is left to its default; keys that are no fields are left alone. `source` is what to
-    call the configuration in an error. `aliases` maps other names that the configuration may have to those of fields.
+    A field that is absent or null is left to its default; keys that are no fields are left alone, and so are those of
+    fields that the class fixes (`init=False`). `source` is what to call the configuration in an error. `aliases` maps
+    other names that the configuration may have to those of fields.
 
     Raises:
         ConfigError: fields without a default that are absent, or values of a wrong type: one error that lists them all.
@@ -34,7 +35,7 @@ def read_fields(
     spelling = {ours: theirs for theirs, ours in (aliases or {}).items() if theirs in given}
     for field in fields(cls):
         kind = _without_none(kinds[field.name])
-        if kind not in _KINDS:
+        if kind not in _KINDS or not field.init:
             continue
         name = spelling.get(field.name, field.name)
         value = given.get(name)
@@ -86,3 +87,17 @@ def read_labels(given: Mapping[str, Any], source: str) -> tuple[str, ...]:
             f"{source}: 'id2label' is {found}: expected an object that maps 0, 1, … to the names of the labels"
         )
     return tuple(names)
+
+
+def require_settings(given: Mapping[str, Any], source: str, built: Mapping[str, object]) -> None:
+    """Refuse settings that would change the model in a way that is not built: each of `built` may have its value alone.
+
+    A setting that is absent or null is let through.
+
+    Raises:
+        ConfigError: naming the setting, what was given, and what is built.
+    """
+    for name, only in built.items():
+        value = given.get(name)
+        if value is not None and value != only:
+            raise ConfigError(f"{source}: '{name}' is {value!r}: only {only!r} is built here")

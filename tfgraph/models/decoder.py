@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from tfgraph.dsl import functional as F
 from tfgraph.dsl.layers.blocks import DecoderBlock
 from tfgraph.dsl.layers.embedding import Embedding
 from tfgraph.dsl.layers.linear import Linear
@@ -66,7 +67,11 @@ class TextDecoder(Module):
         self.project_out = parts.project_out
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, past_key_values: Cache | None = None
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        cache_lengths: Tensor | None = None,
     ) -> dict[str, object]:
         """Ids [B, S] -> `last_hidden_state` [B, S, H] and, with a past, `present`: the cache to pass the next time.
 
@@ -75,15 +80,25 @@ class TextDecoder(Module):
             attention_mask: [B, past + S], 1 for a token, 0 for padding; every position is a token without it.
                 Positions count tokens, so that padding may be anywhere.
             past_key_values: keys and values of earlier tokens, for each layer; of length 0 in the beginning.
+            cache_lengths: int64 [B], for a cache of fixed length: how many tokens of each text it holds. Texts then
+                begin at position 0 of their rows, and new tokens are padded on the right: whatever `attention_mask`
+                [B, S] calls padding is written behind the tokens, and written over by the next ones.
         """
         seq = input_ids.shape[1]
         past: Dim = 0 if past_key_values is None else past_key_values[0]["key"].shape[2]
-        keep = position_ids = None
-        if attention_mask is not None:  # once for all layers: bool [B, 1, 1, past + S]
+        keep = positions = position_ids = None
+        if cache_lengths is not None:
+            position_ids = F.unsqueeze(cache_lengths, (1,)) + F.arange(0, seq)  # [B, S]
+        elif attention_mask is not None:  # once for all layers: bool [B, 1, 1, past + S]
             keep = keep_mask(attention_mask, queries=seq, keys=past + seq)
-            position_ids = masked_positions(attention_mask, past)
+            positions = masked_positions(attention_mask)  # [B, past + S]
+            position_ids = positions if past == 0 else positions[:, past:]
         hidden_state = self._embed(input_ids, position_ids, past)
-        bias = None if self.alibi is None else self.alibi(seq, past + seq, past)
+        bias = None
+        if self.alibi is not None and cache_lengths is not None:
+            bias = self.alibi(seq, past, cache_lengths)
+        elif self.alibi is not None:
+            bias = self.alibi(seq, past + seq, past, positions)
         present = []
         for index, layer in enumerate(self.layers):
             cached = None if past_key_values is None else past_key_values[index]
@@ -94,6 +109,7 @@ class TextDecoder(Module):
                 position_ids=position_ids,
                 past_key_value=None if cached is None else (cached["key"], cached["value"]),
                 use_cache=True,
+                cache_lengths=cache_lengths,
             )
             present.append({"key": key, "value": value})
         if self.norm is not None:

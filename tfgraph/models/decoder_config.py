@@ -101,7 +101,7 @@ class DecoderConfig:
             ConfigError: a setting is missing, of a wrong type, contradicts another, or asks for something that is not
                 built here.
         """
-        values = read_fields(cls, given, source, cls.aliases)
+        values = {**read_fields(cls, given, source, cls.aliases), **cls._read_more(given, source)}
         labels = read_labels(given, source)
         cls._refuse_unsupported(given, source)
         try:
@@ -112,3 +112,8 @@ class DecoderConfig:
     @classmethod
     def _refuse_unsupported(cls, given: Mapping[str, Any], source: str) -> None:
         """Refuse settings that the family's models would ignore."""
+
+    @classmethod
+    def _read_more(cls, given: Mapping[str, Any], source: str) -> dict[str, Any]:
+        """The family's fields that a configuration does not have under a name of their own."""
+        return {}

@@ -19,14 +19,18 @@ from tfgraph.models.config_fields import read_fields, read_labels
 class EncoderConfig:
     """The sizes and choices of an encoder over tokens, under Hugging Face's names.
 
-    `labels` names the classes of a classifier, in the order of its logits. With `tie_word_embeddings`, the matrix that
-    predicts tokens is the table of word embeddings.
+    Attributes:
+        aliases: other names that the family's `config.json` has for a field: theirs to ours.
+        type_vocab_size: kinds of tokens, such as those of a first and a second text; None for an encoder without them.
+        tie_word_embeddings: the matrix that predicts tokens is the table of word embeddings.
+        labels: the names of a classifier's classes, in the order of its logits.
 
     Raises:
         ConfigError: a size below 1, heads that do not divide the hidden size, an unknown activation, no labels.
     """
 
     model_type: ClassVar[str]
+    aliases: ClassVar[Mapping[str, str]] = {}
 
     vocab_size: int
     hidden_size: int
@@ -34,7 +38,7 @@ class EncoderConfig:
     num_attention_heads: int
     intermediate_size: int
     max_position_embeddings: int
-    type_vocab_size: int = 2
+    type_vocab_size: int | None = 2
     hidden_act: str = "gelu"
     layer_norm_eps: float = 1e-12
     tie_word_embeddings: bool = True
@@ -75,7 +79,7 @@ class EncoderConfig:
             ConfigError: a setting is missing, of a wrong type, contradicts another, or asks for something that is not
                 built here: a decoder, or positions that are not learned absolute ones.
         """
-        values = read_fields(cls, given, source)
+        values = read_fields(cls, given, source, cls.aliases)
         labels = read_labels(given, source)
         cls._refuse_unsupported(given, source)
         try:

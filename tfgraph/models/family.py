@@ -1,32 +1,41 @@
-"""`Family` and `Architecture`: what a model family's file says about itself, so that checkpoints can be loaded into it.
+"""`Family`, `Architecture`, `Part`: what a model family's file says of itself, so that checkpoints can be loaded into it.
 
 Which families there are is in `registry.py`; reading a checkpoint is the business of `tfgraph.pretrained`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 from tfgraph.dsl.layers.choices import choose
 from tfgraph.dsl.module import Module
-from tfgraph.dsl.trace import spec
+from tfgraph.dsl.trace import spec, trace
 from tfgraph.errors import ConfigError
 from tfgraph.ir.constant import Constant
 from tfgraph.ir.dtypes import DType
+from tfgraph.ir.graph import Graph
 
 SENTENCE_EMBEDDING = "sentence-embedding"
 TEXT_GENERATION = "text-generation"
+SEQ2SEQ_LM = "seq2seq-lm"
+ENCODER = "encoder"
+
+WHOLE_MODEL = "model"
+"""The name of the only part of a model that runs as one graph."""
 
 TASKS = {
     "base": "hidden states, and the pooler's vector if there is a pooler",
     SENTENCE_EMBEDDING: "one vector for each text",
     TEXT_GENERATION: "scores for the next token, and the cache of keys and values that grows with each",
     "causal-lm": "a score for each token of the vocabulary to be the next, at each position",
+    SEQ2SEQ_LM: "a score for each token of the vocabulary to be the next of the answer, at each position",
+    ENCODER: "hidden states of the encoder of an encoder-decoder",
     "masked-lm": "a score for each token of the vocabulary, at each position",
     "next-sentence": "whether the second text follows the first",
-    "pre-training": "masked-lm and next-sentence together",
+    "pre-training": "masked-lm, and whether the second text follows the first, together",
+    "replaced-token-detection": "a score for each token to have been put in the place of another",
     "sequence-classification": "a score for each label, for the whole text",
     "token-classification": "a score for each label, at each position",
     "question-answering": "where in the text the answer starts and ends",
@@ -51,13 +60,31 @@ class ModelConfig(Protocol):
         """The configuration that the object in a `config.json` describes."""
 
 
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One graph of a model: a module, what it is traced with, and what its graph is called and says as metadata."""
+
+    module: Module
+    inputs: Mapping[str, Any]
+    name: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def trace(self) -> Graph:
+        """The part as a graph."""
+        graph = trace(self.module, name=self.name, **self.inputs)
+        graph.metadata.update(self.metadata)
+        return graph
+
+
 @dataclass(frozen=True)
 class Architecture:
     """A model of a family: for which task, under which Hugging Face class name, how it is made and named.
 
     `names` maps module paths to checkpoint names, see `checkpoint_name`. Where a checkpoint has no tensor whose name
     contains `optional`, `build_without` makes the model without that part. `inputs` declares, for a configuration and
-    the dtype of the weights, what the model takes, where that is not the family's own.
+    the dtype of the weights, what the model takes, where that is not the family's own; `fixed_inputs` the same with a
+    cache of so many positions, for models that have that form. Of a model that runs as several graphs, `parts` makes
+    them: of the model, whose weights they share, its configuration, and the dtype of the weights.
     """
 
     name: str
@@ -67,6 +94,8 @@ class Architecture:
     optional: str | None = None
     build_without: Callable[[Any], Module] | None = None
     inputs: Callable[[Any, DType], Mapping[str, Any]] | None = None
+    fixed_inputs: Callable[[Any, DType, int], Mapping[str, Any]] | None = None
+    parts: Callable[[Any, Any, DType], Mapping[str, Part]] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,5 +137,10 @@ class Family:
 
     def input_specs(self, task: str) -> dict[str, Any]:
         """The inputs of a model for `task` that takes texts alone: int64, of any batch and length."""
-        shape = ["batch", "choices", "seq"] if task == "multiple-choice" else ["batch", "seq"]
-        return {name: spec("int64", shape) for name in self.inputs}
+        return text_inputs(task, self.inputs)
+
+
+def text_inputs(task: str, names: Iterable[str]) -> dict[str, Any]:
+    """Inputs of a model for `task`, of any batch and length: int64 [batch, seq], or a third axis for choices."""
+    shape = ["batch", "choices", "seq"] if task == "multiple-choice" else ["batch", "seq"]
+    return {name: spec("int64", shape) for name in names}

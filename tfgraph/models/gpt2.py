@@ -5,16 +5,16 @@ Source: Radford et al., "Language Models are Unsupervised Multitask Learners", 2
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tfgraph.dsl.layers.blocks import BlockOptions, DecoderBlock
 from tfgraph.dsl.layers.norms import LayerNorm
 from tfgraph.dsl.layers.positions import LearnedPositions
-from tfgraph.errors import ConfigError
 from tfgraph.ir.constant import Constant
 from tfgraph.models.causal_lm import decoder_architectures
+from tfgraph.models.config_fields import require_settings
 from tfgraph.models.decoder import DecoderParts, TextDecoder
 from tfgraph.models.decoder_config import DecoderConfig
 from tfgraph.models.family import Family
@@ -38,31 +38,39 @@ class GPT2Config(DecoderConfig):
 
     @classmethod
     def _refuse_unsupported(cls, given: Mapping[str, Any], source: str) -> None:
-        for setting, only in {
-            "add_cross_attention": False,
-            "scale_attn_weights": True,
-            "scale_attn_by_inverse_layer_idx": False,
-        }.items():
-            if given.get(setting, only) != only:
-                raise ConfigError(f"{source}: '{setting}' is {given[setting]!r}: only {only} is built here")
+        require_settings(
+            given,
+            source,
+            {"add_cross_attention": False, "scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False},
+        )
 
 
 class GPT2Model(TextDecoder):
-    """The decoder: learned positions, blocks that normalise before attention and MLP, a last normalisation."""
+    """The decoder: learned positions, blocks that normalise before attention and MLP, a last normalisation.
 
-    def __init__(self, config: GPT2Config) -> None:
-        options = BlockOptions(eps=config.norm_eps, activation=config.hidden_act)
+    Args:
+        blocks: what each block is like, where they are not as `block_options` says (GPT-3, GPT-Neo).
+    """
+
+    def __init__(self, config: DecoderConfig, blocks: Sequence[BlockOptions] | None = None) -> None:
+        if blocks is None:
+            blocks = [block_options(config)] * config.num_hidden_layers
         super().__init__(
             config,
             (
                 DecoderBlock(config.hidden_size, config.num_attention_heads, config.mlp_size, options)
-                for _ in range(config.num_hidden_layers)
+                for options in blocks
             ),
             DecoderParts(
                 position=LearnedPositions(config.max_position_embeddings, config.hidden_size),
                 norm=LayerNorm(config.hidden_size, config.norm_eps),
             ),
         )
+
+
+def block_options(config: DecoderConfig) -> BlockOptions:
+    """What GPT-2's blocks are like, all of them the same."""
+    return BlockOptions(eps=config.norm_eps, activation=config.hidden_act, head_dim=config.head_dim)
 
 
 NAMES = {
@@ -82,9 +90,9 @@ NAMES = {
 
 
 def adapt(weights: Mapping[str, Constant], config: DecoderConfig) -> Mapping[str, Constant]:
-    """GPT-2 keeps matrices as [in, out], and query, key and value in one; so does GPT."""
+    """GPT-2 keeps matrices as [in, out], and query, key and value in one; so do GPT and GPT-3."""
     turned = transpose_matrices(weights, "attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
-    return split_rows(turned, "attn.c_attn", query_key_value([config.hidden_size] * 3))
+    return split_rows(turned, "attn.c_attn", query_key_value([config.num_attention_heads * config.head_size] * 3))
 
 
 FAMILY = Family(

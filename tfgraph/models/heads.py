@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from tfgraph.dsl import functional as F
 from tfgraph.dsl.layers.activations import get_activation
+from tfgraph.dsl.layers.embedding import Embedding
 from tfgraph.dsl.layers.linear import Linear
 from tfgraph.dsl.layers.norms import LayerNorm
-from tfgraph.dsl.module import Module, Parameter
+from tfgraph.dsl.module import Module
 from tfgraph.dsl.tensor import Tensor
 from tfgraph.models.encoder_config import EncoderConfig
 
@@ -25,23 +26,39 @@ class Pooler(Module):
 class TokenPredictionHead(Module):
     """`decoder(norm(act(dense(h))))`: a score for each token of the vocabulary at each position.
 
-    With `word_table`, the table of word embeddings, the decoder's matrix is that very parameter.
+    The matrix of the decoder has the shape of the table of word embeddings `word`, and with
+    `config.tie_word_embeddings` it is that very parameter. `activation` is the configuration's if not given.
 
     Source: the head of the masked language model in Devlin et al., "BERT", 2019, section 3.1; the shared matrix: Press,
     Wolf, "Using the Output Embedding to Improve Language Models", 2017.
     """
 
-    def __init__(self, config: EncoderConfig, word_table: Parameter | None = None) -> None:
-        self.dense = Linear(config.hidden_size, config.hidden_size)
-        self.activation = get_activation(config.hidden_act)
-        self.norm = LayerNorm(config.hidden_size, config.layer_norm_eps)
-        self.decoder = Linear(config.hidden_size, config.vocab_size)
-        if word_table is not None:
-            self.decoder.weight = word_table
+    def __init__(self, config: EncoderConfig, word: Embedding, activation: str | None = None) -> None:
+        vocab_size, width = word.weight.shape
+        self.dense = Linear(config.hidden_size, width)
+        self.activation = get_activation(config.hidden_act if activation is None else activation)
+        self.norm = LayerNorm(width, config.layer_norm_eps)
+        self.decoder = Linear(width, vocab_size)
+        if config.tie_word_embeddings:
+            self.decoder.weight = word.weight
 
     def forward(self, hidden_state: Tensor) -> Tensor:
         """[B, S, H] -> [B, S, vocab]."""
         scores: Tensor = self.decoder(self.norm(self.activation(self.dense(hidden_state))))
+        return scores
+
+
+class FirstTokenHead(Module):
+    """`output(act(dense(h_0)))`: scores for a whole text from the hidden state at its first position."""
+
+    def __init__(self, hidden_size: int, num_labels: int, activation: str) -> None:
+        self.dense = Linear(hidden_size, hidden_size)
+        self.activation = get_activation(activation)
+        self.output = Linear(hidden_size, num_labels)
+
+    def forward(self, hidden_state: Tensor) -> Tensor:
+        """[B, S, H] -> [B, labels]."""
+        scores: Tensor = self.output(self.activation(self.dense(hidden_state[:, 0])))
         return scores
 
 

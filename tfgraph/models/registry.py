@@ -16,8 +16,21 @@ from tfgraph.models.family import Architecture, Family
 FAMILIES = {
     "bert": "tfgraph.models.bert",
     "gpt2": "tfgraph.models.gpt2",
+    "opt": "tfgraph.models.opt",
+    "bloom": "tfgraph.models.bloom",
+    "gpt_neox": "tfgraph.models.gpt_neox",
+    "gptj": "tfgraph.models.gptj",
+    "phi": "tfgraph.models.phi",
+    "roberta": "tfgraph.models.roberta",
+    "xlm-roberta": "tfgraph.models.roberta:XLM_ROBERTA",
+    "camembert": "tfgraph.models.roberta:CAMEMBERT",
+    "albert": "tfgraph.models.albert",
+    "distilbert": "tfgraph.models.distilbert",
+    "electra": "tfgraph.models.electra",
+    "megatron-bert": "tfgraph.models.megatron_bert",
+    "t5": "tfgraph.models.t5",
 }
-"""Every known `model_type`, with the module of its family."""
+"""Every known `model_type`, with the module of its family, and the name that the family has there if not `FAMILY`."""
 
 
 def find_family(model_type: str) -> Family:
@@ -26,7 +39,8 @@ def find_family(model_type: str) -> Family:
     Raises:
         ConfigError: there is none; the message suggests the nearest and lists all.
     """
-    family: Family = importlib.import_module(choose("model_type", model_type, FAMILIES)).FAMILY
+    module, _, name = choose("model_type", model_type, FAMILIES).partition(":")
+    family: Family = getattr(importlib.import_module(module), name or "FAMILY")
     return family
 
 

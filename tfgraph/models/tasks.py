@@ -42,21 +42,27 @@ class OnPooled(Module):
 
 
 class PreTraining(Module):
-    """The two heads that an encoder was trained with: one predicts tokens, one whether the second text follows."""
+    """The two heads that an encoder was trained with: one predicts tokens, one judges a pair of texts.
 
-    def __init__(self, base: Module, head: Module, pooled_head: Module) -> None:
+    `pooled_logits` is what the second head's scores are called.
+    """
+
+    def __init__(
+        self, base: Module, head: Module, pooled_head: Module, pooled_logits: str = "seq_relationship_logits"
+    ) -> None:
         self.base = base
         self.head = head
         self.pooled_head = pooled_head
+        self.pooled_logits = pooled_logits
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Integers [B, S] -> `prediction_logits` [B, S, vocab], `seq_relationship_logits` [B, 2]."""
+        """Integers [B, S] -> `prediction_logits` [B, S, vocab], `seq_relationship_logits` [B, classes]."""
         outputs = self.base(input_ids, attention_mask, token_type_ids)
         return {
             "prediction_logits": self.head(outputs["last_hidden_state"]),
-            "seq_relationship_logits": self.pooled_head(outputs["pooler_output"]),
+            self.pooled_logits: self.pooled_head(outputs["pooler_output"]),
         }
 
 
@@ -76,11 +82,15 @@ class QuestionAnswering(Module):
 
 
 class MultipleChoice(Module):
-    """One score for each of several choices; each choice is a text of its own."""
+    """One score for each of several choices; each choice is a text of its own.
 
-    def __init__(self, base: Module, head: Module) -> None:
+    The head is over the pooler's vector, or, not `pooled`, over all hidden states.
+    """
+
+    def __init__(self, base: Module, head: Module, pooled: bool = True) -> None:
         self.base = base
         self.head = head
+        self.pooled = pooled
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
@@ -91,5 +101,6 @@ class MultipleChoice(Module):
             None if given is None else F.reshape(given, (batch * choices, seq))  # [B * C, S]
             for given in (input_ids, attention_mask, token_type_ids)
         ]
-        scores = self.head(self.base(*flat)["pooler_output"])  # [B * C, 1]
+        outputs = self.base(*flat)
+        scores = self.head(outputs["pooler_output" if self.pooled else "last_hidden_state"])  # [B * C, 1]
         return {"logits": F.reshape(scores, (batch, choices))}

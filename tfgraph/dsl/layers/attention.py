@@ -105,6 +105,8 @@ class MultiHeadAttention(Module):
         position_ids: Tensor | None = None,
         past_key_value: KeyValue | None = None,
         use_cache: bool = False,
+        cache_lengths: Tensor | None = None,
+        queries: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, KeyValue]:
         """Attend.
 
@@ -117,6 +119,10 @@ class MultiHeadAttention(Module):
             position_ids: [batch, seq], int64, for rotary positions; those after the cached ones if not given.
             past_key_value: keys and values of earlier positions, each [batch, num_kv_heads, past, head_dim].
             use_cache: also return keys and values, those of the past included.
+            cache_lengths: [batch], int64: how much of each sequence a cache of fixed length holds. `past_key_value` is
+                then [batch, num_kv_heads, capacity, head_dim], and new keys and values are written into it at these
+                positions; what is behind the newest is never attended to.
+            queries: [batch, seq, hidden_size], what queries are made of instead of `x` (PanGu-alpha).
 
         Returns [batch, seq, hidden_size]; with `use_cache`, also the key and value to pass the next time.
 
@@ -125,7 +131,7 @@ class MultiHeadAttention(Module):
             TraceError: a past together with a context, whose keys do not grow.
         """
         batch, seq, _ = F.unpack_shape(x, "batch seq hidden")
-        query = split_heads(self.query(x), self.num_heads)  # [B, H, S, D]
+        query = split_heads(self.query(x if queries is None else queries), self.num_heads)  # [B, H, S, D]
         if self.query_norm is not None:
             query = self.query_norm(query)
         if context is None:
@@ -136,23 +142,31 @@ class MultiHeadAttention(Module):
                 message = "past_key_value with a context: the keys of a context do not grow; pass them as context"
                 raise TraceError(current_trace().locate(message))
             key, value = context if isinstance(context, tuple) else self.project_context(context)
-        past = _length(past_key_value)
-        keys = past + key.shape[2]
+        cached = _length(past_key_value)
+        past: Dim | Tensor = cached
+        keys = cached + key.shape[2]
+        if cache_lengths is not None and past_key_value is not None:
+            key, value = (
+                F.tensor_scatter(cache, new, cache_lengths)
+                for cache, new in zip(past_key_value, (key, value), strict=True)
+            )
+            past, keys, past_key_value = cache_lengths, key.shape[2], None
         causal = self.causal and context is None
         window = self.window if context is None else None
+        by_mask = window is not None or isinstance(past, Tensor)  # whether `causal` is said by the mask
         mask = combine_masks(
             attention_mask,
             queries=seq,
             keys=keys,
             past=past,
-            causal=causal and window is not None,
+            causal=causal and by_mask,
             window=window,
             position_bias=position_bias,
         )
         past_key, past_value = past_key_value or (None, None)
         result = attention(
             query, key, value, mask, past_key, past_value,
-            is_causal=int(causal and window is None), scale=self.scale, softcap=self.softcap,
+            is_causal=int(causal and not by_mask), scale=self.scale, softcap=self.softcap,
         )  # fmt: skip
         if isinstance(result, tuple):
             result, key, value = result

@@ -199,6 +199,8 @@ class DecoderBlock(_Block):
         position_ids: Tensor | None = None,
         past_key_value: KeyValue | None = None,
         use_cache: bool = False,
+        cache_lengths: Tensor | None = None,
+        queries: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, KeyValue]:
         """[batch, seq, hidden_size] -> the same shape; with `use_cache`, also the key and value of the self-attention.
 
@@ -220,6 +222,8 @@ class DecoderBlock(_Block):
             position_ids=position_ids,
             past_key_value=past_key_value,
             use_cache=True,
+            cache_lengths=cache_lengths,
+            queries=queries,
         )
         if self.cross_attention is not None and self.cross_norm is not None:
             x = self._after(x, attended, self.norm1, self.post_norm1)

@@ -22,7 +22,7 @@ def combine_masks(
     *,
     queries: Dim,
     keys: Dim,
-    past: Dim = 0,
+    past: Dim | Tensor = 0,
     causal: bool = False,
     window: int | None = None,
     position_bias: Tensor | None = None,
@@ -35,6 +35,7 @@ def combine_masks(
             int or bool [batch, queries, keys] or [batch, heads, queries, keys]: 1 or true where a query may attend;
             float of the same two shapes: added to the scores. Any axis but the last may be 1.
         queries, keys: sizes; `keys` includes `past`, the ones in the cache.
+        past: how many keys are before the first query; int64 [batch] where sequences differ in it.
         causal: query i attends to keys up to i + past.
         window: a key is seen if it is less than `window` before its query; not causal, also if less than that after.
         position_bias: float [1 or batch, heads, queries, keys], added to the scores.
@@ -70,11 +71,16 @@ def keep_mask(attention_mask: Tensor, queries: Dim, keys: Dim) -> Tensor:
     return F.unsqueeze(F.cast(attention_mask, DType.BOOL), (1, 2))
 
 
-def position_limit(queries: Dim, keys: Dim, past: Dim, causal: bool, window: int | None) -> Tensor | None:
-    """Which keys a query may see by their positions alone, as bool [queries, keys]; None for all."""
-    if window is None:
+def position_limit(queries: Dim, keys: Dim, past: Dim | Tensor, causal: bool, window: int | None) -> Tensor | None:
+    """Which keys a query may see by their positions alone, as bool [queries, keys]; None for all.
+
+    With a `past` for each sequence, [batch, 1, queries, keys].
+    """
+    if window is None and not isinstance(past, Tensor):
         return causal_keep(queries, keys, past) if causal else None
     distances = key_distances(queries, keys, past)
+    if window is None:
+        return distances <= 0 if causal else None
     near = distances > -window
     return near & (distances <= 0 if causal else distances < window)
 

@@ -18,11 +18,15 @@ from tfgraph.ir.constant import Array, ArrayConstant
 from tfgraph.ir.dims import Dim
 
 
-def key_distances(queries: Dim, keys: Dim, past: Dim = 0) -> Tensor:
-    """How far each key is after each query: int64 [queries, keys], `key - (query + past)`."""
-    rows = F.unsqueeze(F.arange(past, past + queries), (1,))
+def key_distances(queries: Dim, keys: Dim, past: Dim | Tensor = 0) -> Tensor:
+    """How far each key is after each query: int64 [queries, keys], `key - (query + past)`.
+
+    Where sequences differ in what is cached, `past` is int64 [batch], and the result [batch, 1, queries, keys].
+    """
     columns = F.unsqueeze(F.arange(0, keys), (0,))
-    return columns - rows
+    if isinstance(past, Tensor):
+        return columns - (F.unsqueeze(F.arange(0, queries), (1,)) + F.unsqueeze(past, (1, 2, 3)))
+    return columns - F.unsqueeze(F.arange(past, past + queries), (1,))
 
 
 def relative_buckets(distances: Array, num_buckets: int, max_distance: int, bidirectional: bool) -> Array:
@@ -104,7 +108,8 @@ class AlibiBias(Module):
     """A bias that falls linearly with the distance, by a slope for each head (ALiBi). It has no weights.
 
     Causal, the bias is `slope * (key - query)`; bidirectional, `-slope * |key - query|`. A row of scores may be shifted
-    by any number without changing its softmax, so that the bias by absolute key positions (BLOOM) is the same.
+    by any number without changing its softmax, so that the bias by absolute key positions (BLOOM) is the same; this
+    one is more exact, being small where scores matter.
 
     Raises:
         ConfigError: `num_heads` is not at least 1.
@@ -115,8 +120,18 @@ class AlibiBias(Module):
         self.slopes = Buffer(ArrayConstant(alibi_slopes(num_heads).reshape(num_heads, 1, 1)))
         self.bidirectional = bidirectional
 
-    def forward(self, queries: Dim, keys: Dim, past: Dim = 0) -> Tensor:
-        """The bias of all keys for queries that follow `past` cached positions: [1, num_heads, queries, keys]."""
-        distances = F.cast(key_distances(queries, keys, past), self.slopes.dtype)
+    def forward(self, queries: Dim, keys: Dim, past: Dim | Tensor = 0, positions: Tensor | None = None) -> Tensor:
+        """The bias of all keys for queries that follow `past` cached positions: [1 or batch, num_heads, queries, keys].
+
+        `positions`, int64 [batch, keys], are those of the keys, the last `queries` of them being those of the queries;
+        they are 0, 1, … if not given.
+        """
+        if isinstance(past, Tensor):
+            distances = key_distances(queries, keys, past)  # [B, 1, Q, K]
+        elif positions is None:
+            distances = F.unsqueeze(key_distances(queries, keys, past), (0, 1))  # [1, 1, Q, K]
+        else:
+            own = positions if past == 0 else positions[:, past:]
+            distances = F.unsqueeze(positions, (1, 2)) - F.unsqueeze(own, (1, 3))  # [B, 1, Q, K]
         signed = -F.absolute(distances) if self.bidirectional else distances
-        return F.unsqueeze(signed * self.slopes, (0,))
+        return F.cast(signed, self.slopes.dtype) * self.slopes

@@ -1,0 +1,89 @@
+"""Drawing a token from the scores of one row: temperature, top-k, top-p and min-p narrow them down, then it is drawn.
+
+The filters are transformers', in its order, except that tokens tied with the last one that a filter keeps are kept as
+well: which of them an unstable sort puts first would depend on the machine.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfgraph.generation.decoder import Ids
+from tfgraph.generation.processors import Scores
+from tfgraph.generation.settings import GenerationSettings
+
+_FIRST_GUESS = 256  # tokens that usually hold the probability that top-p asks for
+_GROWTH = 16
+SMALLEST_TEMPERATURE = float(np.finfo(np.float32).tiny)
+"""What a lower temperature counts as; 0 itself is greedy decoding and does not come here."""
+
+
+def distribution(scores: Scores, settings: GenerationSettings) -> tuple[Ids, NDArray[np.float32]]:
+    """The tokens that may be drawn and how likely each is.
+
+    Args:
+        scores: float32 [V], with a finite largest one.
+        settings: `temperature` above 0, `top_k`, `top_p` and `min_p`.
+
+    Returns:
+        Token ids in ascending order, int64 [K], and their weights relative to the likeliest, float32 [K], all above 0.
+    """
+    token_ids = None
+    if 0 < settings.top_k < scores.size:
+        token_ids = np.flatnonzero(scores >= _largest(scores, settings.top_k)[0])
+        scores = scores[token_ids]
+    temperature = np.float32(max(settings.temperature, SMALLEST_TEMPERATURE))
+    with np.errstate(over="ignore"):  # a tiny temperature leaves the likeliest alone: exp(-inf) = 0
+        weights = np.exp((scores - scores.max()) / temperature)
+    keep = weights > 0
+    if settings.top_p < 1:
+        keep &= weights >= nucleus_threshold(weights, settings.top_p)
+    if settings.min_p > 0:
+        keep &= weights >= np.float32(settings.min_p)  # the likeliest weighs 1
+    if keep.all():
+        return np.arange(scores.size) if token_ids is None else token_ids, weights
+    kept = np.flatnonzero(keep)
+    return kept if token_ids is None else token_ids[kept], weights[kept]
+
+
+def nucleus_threshold(weights: NDArray[np.float32], top_p: float) -> np.float32:
+    """The weight of the least likely token of the nucleus: the fewest of the likeliest that reach `top_p` together.
+
+    From "The Curious Case of Neural Text Degeneration" (Holtzman et al. 2019, section 3.1).
+    """
+    needed = top_p * weights.sum(dtype=np.float64)
+    count = min(_FIRST_GUESS, weights.size)
+    while True:
+        likeliest = np.sort(_largest(weights, count))[::-1]
+        reached = np.cumsum(likeliest.astype(np.float64))
+        if reached[-1] >= needed or count == weights.size:
+            place = min(int(np.searchsorted(reached, needed)), count - 1)
+            return np.float32(likeliest[place])
+        count = min(count * _GROWTH, weights.size)
+
+
+def draw(token_ids: Ids, weights: NDArray[np.float32], generator: np.random.Generator) -> int:
+    """One of the tokens, each with a probability in proportion to its weight; takes one number of the generator."""
+    reached = np.cumsum(weights.astype(np.float64))
+    place = int(np.searchsorted(reached, generator.random() * reached[-1], side="right"))
+    return int(token_ids[min(place, token_ids.size - 1)])
+
+
+def make_generators(seed: int | None, prompts: int, sequences: int) -> list[np.random.Generator]:
+    """A source of random numbers for each result, those of a prompt after each other.
+
+    Each depends on the seed, the place of its prompt in the batch and its place among the prompt's results: not on the
+    other prompts, nor on how many results there are.
+    """
+    root = np.random.SeedSequence(seed).entropy  # drawn afresh if there is no seed
+    return [
+        np.random.Generator(np.random.PCG64(np.random.SeedSequence(root, spawn_key=(prompt, sequence))))
+        for prompt in range(prompts)
+        for sequence in range(sequences)
+    ]
+
+
+def _largest(values: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """The `count` largest values: the smallest of them first, the others in any order."""
+    return np.partition(values, values.size - count)[values.size - count :]

@@ -1,0 +1,144 @@
+"""`Generator`: texts continued by an exported model, with its tokenizer, its settings and its cache.
+
+How tokens are chosen is in `tfgraph.generation`; what runs the model, in `cached_decoders.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from tfgraph.artefact import Artefact
+from tfgraph.artefact import open as open_artefact
+from tfgraph.cached_decoders import LOGITS, FixedDecoder, GrowingDecoder
+from tfgraph.checkpoints import read_config
+from tfgraph.checkpoints.folder import CONFIG_FILE, GENERATION_FILE
+from tfgraph.checkpoints.json_file import read_json_object
+from tfgraph.dsl.layers.choices import choose
+from tfgraph.errors import ConfigError, InputError
+from tfgraph.generation import Decoder, GeneratedToken, Generation, GenerationSettings, generate, stream
+from tfgraph.generation.config_file import settings_from_config
+from tfgraph.models.family import TEXT_GENERATION
+
+Prompts: TypeAlias = "str | Sequence[str] | Sequence[Sequence[int]]"
+
+
+class Generator:
+    """Continues texts with an exported model.
+
+    A `Generator` keeps the model's cache between calls: a single prompt that begins with the last one and its answer,
+    as the next turn of a conversation does, computes only what is new. Use one in one thread at a time.
+
+    Args:
+        model: an export for text generation, opened or as its folder.
+        settings: how tokens are chosen; what the checkpoint's `generation_config.json` says if not given.
+
+    Attributes:
+        model: the export.
+        settings: what is chosen by where a call changes nothing.
+        not_followed: what the checkpoint asks for besides, and generation here does not know: name to value.
+
+    Raises:
+        ConfigError: the folder is no export, or its generation settings are damaged.
+        InputError: the export is not for text generation.
+    """
+
+    def __init__(self, model: Artefact | str | os.PathLike[str], settings: GenerationSettings | None = None) -> None:
+        self.model = model if isinstance(model, Artefact) else open_artefact(Path(model))
+        if self.model.task != TEXT_GENERATION:
+            raise InputError(
+                f"the model in {self.model.folder} is for {self.model.task or 'no task that is known'}: export the "
+                f'checkpoint with task="{TEXT_GENERATION}"'
+            )
+        self._given = settings
+        self._config = {} if settings is not None else _read_config(self.model.folder)
+        self.settings, self.not_followed = self._changed({})
+
+    def generate(
+        self,
+        prompts: Prompts,
+        *,
+        on_token: Callable[[GeneratedToken], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        **changes: Any,
+    ) -> list[Generation]:
+        """Answer prompts, in one batch.
+
+        Args:
+            prompts: a text, several, or rows of token ids; they may be of different lengths.
+            on_token: called with each token as soon as it is chosen; not with beam search.
+            cancelled: asked after each step; once it says True, the results are what there is so far.
+            changes: settings for this call, by the names of `GenerationSettings`: `max_new_tokens=50`.
+
+        Returns:
+            `num_return_sequences` results for each prompt, prompt by prompt.
+
+        Raises:
+            InputError: no prompts, an empty one, one that is too long for the model, unknown settings or values that
+                make no sense; texts without a tokenizer.
+        """
+        settings, _ = self._changed(changes)
+        return generate(
+            self._decoder, self._ids(prompts), settings, decode=self._decode, on_token=on_token, cancelled=cancelled
+        )
+
+    def stream(self, prompt: Prompts, **changes: Any) -> Iterator[GeneratedToken]:
+        """The tokens of the answer, each as soon as it is chosen; `token.text` is what it adds to the text.
+
+        To stop early, leave the loop. With several prompts their tokens take turns, see `token.result`.
+
+        Raises:
+            InputError: as `generate` does, and for beam search.
+        """
+        settings, _ = self._changed(changes)
+        return stream(self._decoder, self._ids(prompt), settings, decode=self._decode)
+
+    @cached_property
+    def _decoder(self) -> Decoder:
+        manifest = self.model.manifest
+        shape = manifest.outputs[LOGITS].shape
+        vocab_size = shape[-1] if shape is not None and isinstance(shape[-1], int) else 0
+        if "cache_lengths" in manifest.inputs:
+            return FixedDecoder(self.model.session.fixed_cache(), vocab_size, manifest.max_length)
+        return GrowingDecoder(self.model.session.growing_cache(), vocab_size, manifest.max_length)
+
+    @property
+    def _decode(self) -> Callable[[Sequence[int]], str] | None:
+        return self.model.tokenizer.decode if self.model.has_tokenizer else None
+
+    def _changed(self, changes: Mapping[str, Any]) -> tuple[GenerationSettings, Mapping[str, object]]:
+        """The settings of a call, and what the checkpoint asks for that they cannot express."""
+        known = {field.name: field for field in fields(GenerationSettings)}
+        for name in changes:
+            try:
+                choose("generation setting", name, known)
+            except ConfigError as error:
+                raise InputError(str(error)) from None
+        if self._given is not None:
+            return replace(self._given, **changes), {}
+        return settings_from_config(self._config, **changes)
+
+    def _ids(self, prompts: Prompts) -> list[list[int]]:
+        """The token ids of each prompt."""
+        rows: list[str | Sequence[int]] = [prompts] if isinstance(prompts, str) else list(prompts)
+        texts = [row for row in rows if isinstance(row, str)]
+        if not texts:
+            return [list(row) for row in rows if not isinstance(row, str)]
+        if len(texts) != len(rows):
+            raise InputError("prompts are texts and rows of token ids mixed: expected one or the other")
+        return [[token.id for token in tokens] for tokens in self.model.tokenizer.tokens(texts)]
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    """What the checkpoint says about generation: in a file of its own, or, in older ones, in its configuration.
+
+    Raises:
+        ConfigError: a file is damaged.
+    """
+    if (folder / GENERATION_FILE).is_file():
+        return read_json_object(folder / GENERATION_FILE, ConfigError)
+    return read_config(folder) if (folder / CONFIG_FILE).is_file() else {}
