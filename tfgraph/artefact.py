@@ -18,7 +18,7 @@ from tfgraph.checkpoints.tokenizer_files import TOKENIZER_FILE, VOCABULARY_FILE
 from tfgraph.errors import ConfigError, InputError
 from tfgraph.ir.constant import Array
 from tfgraph.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, read_manifest
-from tfgraph.models.family import SENTENCE_EMBEDDING
+from tfgraph.models.family import SENTENCE_EMBEDDING, TEXT_GENERATION
 from tfgraph.staging import recover
 
 if TYPE_CHECKING:
@@ -98,6 +98,10 @@ class Artefact:
         Raises:
             InputError: the export has no tokenizer, or the model takes inputs that texts do not give.
         """
+        if self.task == TEXT_GENERATION:
+            raise InputError(
+                f"the model in {self.folder} continues texts: use tfgraph.Generator, or `tfgraph generate`"
+            )
         if self.manifest.model.get("do_lower_case"):
             texts = [_lowered(text) for text in texts]
         encoded = self.tokenizer.encode(texts, max_length=self.manifest.max_length)

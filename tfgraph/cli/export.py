@@ -31,6 +31,10 @@ def export_command(
     task: Annotated[
         str | None, typer.Option(help="What the model is for, if not what the checkpoint says, such as masked-lm.")
     ] = None,
+    dtype: Annotated[str, typer.Option(help="What weights become: float32, float16 or bfloat16.")] = "float32",
+    cache_length: Annotated[
+        int | None, typer.Option(help="For text generation: a cache of so many positions, written in place.")
+    ] = None,
     fuse: Annotated[bool, typer.Option("--fuse/--no-fuse", help="Fuse operators, or leave them written out.")] = True,
     verify: Annotated[bool, typer.Option("--verify", help="Compare results after every pass. Slow.")] = False,
     as_json: JsonOption = False,
@@ -45,7 +49,7 @@ def export_command(
     from tfgraph.pretrained import load
 
     start = time.perf_counter()
-    pretrained = load(checkpoint, task=task)
+    pretrained = load(checkpoint, task=task, dtype=dtype, cache_length=cache_length)
     loaded = time.perf_counter()
     with _progress(shown=not as_json) as on_progress:
         report = export(pretrained, out, target=target, fuse=fuse, verify=verify, on_progress=on_progress)
@@ -67,7 +71,7 @@ def export_command(
         f"{seconds['total']:.1f} s: {seconds['load']:.1f} to load, {seconds['passes']:.1f} for the passes, "
         f"{seconds['write']:.1f} to trace and write"
     )
-    console.print(Text(f"Try it: tfgraph run {out} {_example(pretrained)}"), soft_wrap=True)
+    console.print(Text(f"Try it: tfgraph {_example(pretrained, out)}"), soft_wrap=True)
 
 
 @contextmanager
@@ -105,9 +109,18 @@ def _print_report(console: Console, pretrained: Pretrained, out: Path, report: R
         console.print()
 
 
-def _example(pretrained: Pretrained) -> str:
-    """Options of `tfgraph run` that fit the task."""
-    match pretrained.task:
+def _example(pretrained: Pretrained, out: Path) -> str:
+    """A command that fits the task."""
+    from tfgraph.models.family import TEXT_GENERATION
+
+    if pretrained.task == TEXT_GENERATION:
+        return f'generate {out} --prompt "Once upon a time"'
+    return f"run {out} {_texts(pretrained.task)}"
+
+
+def _texts(task: str) -> str:
+    """Texts that fit the task, as options of `tfgraph run`."""
+    match task:
         case "masked-lm":
             return '--text "The capital of France is [MASK]."'
         case "question-answering":

@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from tfgraph.dsl.layers.blocks import BlockOptions, DecoderBlock
 from tfgraph.dsl.layers.norms import LayerNorm
 from tfgraph.dsl.layers.position_bias import AlibiBias
 from tfgraph.ir.constant import Constant
 from tfgraph.models.causal_lm import decoder_architectures
 from tfgraph.models.config_fields import require_settings
-from tfgraph.models.decoder import DecoderParts, TextDecoder
+from tfgraph.models.decoder import DecoderParts, TextDecoder, decoder_blocks
 from tfgraph.models.decoder_config import DecoderConfig
 from tfgraph.models.family import Family
 from tfgraph.models.fused_weights import query_key_value, split_groups
@@ -49,13 +48,9 @@ class BloomModel(TextDecoder):
     """The decoder: positions as a bias of the scores (ALiBi), and a normalisation of the embeddings."""
 
     def __init__(self, config: BloomConfig) -> None:
-        options = BlockOptions(eps=config.norm_eps, activation=config.hidden_act)
         super().__init__(
             config,
-            (
-                DecoderBlock(config.hidden_size, config.num_attention_heads, config.mlp_size, options)
-                for _ in range(config.num_hidden_layers)
-            ),
+            decoder_blocks(config),
             DecoderParts(
                 alibi=AlibiBias(config.num_attention_heads),
                 embedding_norm=LayerNorm(config.hidden_size, config.norm_eps),

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from tfgraph.dsl import functional as F
-from tfgraph.dsl.layers.blocks import DecoderBlock
+from tfgraph.dsl.layers.blocks import BlockOptions, DecoderBlock
 from tfgraph.dsl.layers.embedding import Embedding
 from tfgraph.dsl.layers.linear import Linear
 from tfgraph.dsl.layers.masks import keep_mask
@@ -46,6 +46,18 @@ class DecoderParts:
     project_in: Linear | None = None
     project_out: Linear | None = None
     norm: Norm | None = None
+
+
+def decoder_blocks(config: DecoderConfig, **particular: Any) -> list[DecoderBlock]:
+    """As many blocks as the configuration has layers, all alike, of its sizes, its activation and its eps.
+
+    `particular` is what else the family's blocks are like, by the names of `BlockOptions`.
+    """
+    options = BlockOptions(
+        eps=config.norm_eps, activation=config.hidden_act, num_kv_heads=config.kv_heads, head_dim=config.head_size
+    )
+    sizes = (config.hidden_size, config.num_attention_heads, config.mlp_size)
+    return [DecoderBlock(*sizes, options, **particular) for _ in range(config.num_hidden_layers)]
 
 
 class TextDecoder(Module):

@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from tfgraph.dsl.layers.blocks import BlockOptions, DecoderBlock
 from tfgraph.dsl.layers.norms import LayerNorm
 from tfgraph.dsl.layers.rotary import RotaryPositions
 from tfgraph.ir.constant import Constant
 from tfgraph.models.causal_lm import decoder_architectures
-from tfgraph.models.decoder import DecoderParts, TextDecoder
+from tfgraph.models.decoder import DecoderParts, TextDecoder, decoder_blocks
 from tfgraph.models.decoder_config import DecoderConfig
 from tfgraph.models.family import Family
 from tfgraph.models.fused_weights import query_key_value, split_groups
@@ -61,20 +60,10 @@ class GPTNeoXModel(TextDecoder):
             config.max_position_embeddings,
             rotary_dim=int(config.head_size * config.partial_rotary_factor),
         )
-        options = BlockOptions(
-            norm="parallel-separate" if config.use_parallel_residual else "pre",
-            eps=config.norm_eps,
-            activation=config.hidden_act,
-            bias=config.attention_bias,
-            mlp_bias=True,
-            rotary=rotary,
-        )
+        norm = "parallel-separate" if config.use_parallel_residual else "pre"
         super().__init__(
             config,
-            (
-                DecoderBlock(config.hidden_size, config.num_attention_heads, config.mlp_size, options)
-                for _ in range(config.num_hidden_layers)
-            ),
+            decoder_blocks(config, norm=norm, bias=config.attention_bias, mlp_bias=True, rotary=rotary),
             DecoderParts(norm=LayerNorm(config.hidden_size, config.norm_eps)),
         )
 

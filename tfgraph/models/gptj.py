@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
-from tfgraph.dsl.layers.blocks import BlockOptions, DecoderBlock
 from tfgraph.dsl.layers.norms import LayerNorm
 from tfgraph.dsl.layers.rotary import RotaryPositions
 from tfgraph.errors import ConfigError
 from tfgraph.models.causal_lm import CausalLM, decoder_architectures
-from tfgraph.models.decoder import DecoderParts, TextDecoder
+from tfgraph.models.decoder import DecoderParts, TextDecoder, decoder_blocks
 from tfgraph.models.decoder_config import DecoderConfig
 from tfgraph.models.family import Family
 
@@ -58,20 +57,9 @@ class GPTJModel(TextDecoder):
             interleaved=True,
             rotary_dim=config.rotary_dim,
         )
-        options = BlockOptions(
-            norm="parallel",
-            eps=config.norm_eps,
-            activation=config.hidden_act,
-            bias=False,
-            mlp_bias=True,
-            rotary=rotary,
-        )
         super().__init__(
             config,
-            (
-                DecoderBlock(config.hidden_size, config.num_attention_heads, config.mlp_size, options)
-                for _ in range(config.num_hidden_layers)
-            ),
+            decoder_blocks(config, norm="parallel", bias=False, mlp_bias=True, rotary=rotary),
             DecoderParts(norm=LayerNorm(config.hidden_size, config.norm_eps)),
         )
 

@@ -9,14 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from tfgraph.dsl.layers.blocks import BlockOptions, DecoderBlock
 from tfgraph.dsl.layers.choices import require_positive
 from tfgraph.dsl.layers.linear import Linear
 from tfgraph.dsl.layers.norms import LayerNorm
 from tfgraph.dsl.layers.positions import LearnedPositions
 from tfgraph.models.causal_lm import decoder_architectures
 from tfgraph.models.config_fields import require_settings
-from tfgraph.models.decoder import DecoderParts, TextDecoder
+from tfgraph.models.decoder import DecoderParts, TextDecoder, decoder_blocks
 from tfgraph.models.decoder_config import DecoderConfig
 from tfgraph.models.family import Family
 
@@ -64,20 +63,12 @@ class OPTModel(TextDecoder):
 
     def __init__(self, config: OPTConfig) -> None:
         hidden_size, width = config.hidden_size, config.word_embed_proj_dim
-        options = BlockOptions(
-            norm="pre" if config.do_layer_norm_before else "post",
-            eps=config.norm_eps,
-            activation=config.hidden_act,
-            bias=config.enable_bias,
-        )
+        norm = "pre" if config.do_layer_norm_before else "post"
         projected = width is not None and width != hidden_size
         normed = config.do_layer_norm_before and not config.remove_final_layer_norm
         super().__init__(
             config,
-            (
-                DecoderBlock(hidden_size, config.num_attention_heads, config.mlp_size, options)
-                for _ in range(config.num_hidden_layers)
-            ),
+            decoder_blocks(config, norm=norm, bias=config.enable_bias),
             DecoderParts(
                 position=LearnedPositions(config.max_position_embeddings, hidden_size, POSITION_OFFSET),
                 project_in=Linear(width, hidden_size, bias=False) if projected else None,

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
-from tfgraph.dsl.layers.blocks import BlockOptions, DecoderBlock
 from tfgraph.dsl.layers.norms import LayerNorm
 from tfgraph.dsl.layers.rotary import RotaryPositions
 from tfgraph.models.causal_lm import CausalLM, decoder_architectures
-from tfgraph.models.decoder import DecoderParts, TextDecoder
+from tfgraph.models.decoder import DecoderParts, TextDecoder, decoder_blocks
 from tfgraph.models.decoder_config import DecoderConfig
 from tfgraph.models.family import Family
 from tfgraph.models.rotary_settings import read_rotary_settings
@@ -55,21 +54,10 @@ class PhiModel(TextDecoder):
             config.max_position_embeddings,
             rotary_dim=int(config.head_size * config.partial_rotary_factor),
         )
-        options = BlockOptions(
-            norm="parallel",
-            eps=config.norm_eps,
-            activation=config.hidden_act,
-            num_kv_heads=config.kv_heads,
-            head_dim=config.head_size,
-            rotary=rotary,
-            qk_norm="layer" if config.qk_layernorm else None,
-        )
+        qk_norm = "layer" if config.qk_layernorm else None
         super().__init__(
             config,
-            (
-                DecoderBlock(config.hidden_size, config.num_attention_heads, config.mlp_size, options)
-                for _ in range(config.num_hidden_layers)
-            ),
+            decoder_blocks(config, norm="parallel", rotary=rotary, qk_norm=qk_norm),
             DecoderParts(norm=LayerNorm(config.hidden_size, config.norm_eps)),
         )
 

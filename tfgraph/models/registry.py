@@ -15,7 +15,11 @@ from tfgraph.models.family import Architecture, Family
 
 FAMILIES = {
     "bert": "tfgraph.models.bert",
+    "openai-gpt": "tfgraph.models.gpt",
     "gpt2": "tfgraph.models.gpt2",
+    "gpt3": "tfgraph.models.gpt3",
+    "gpt_neo": "tfgraph.models.gpt_neo",
+    "gpt_pangu": "tfgraph.models.pangu_alpha",
     "opt": "tfgraph.models.opt",
     "bloom": "tfgraph.models.bloom",
     "gpt_neox": "tfgraph.models.gpt_neox",
@@ -29,6 +33,8 @@ FAMILIES = {
     "electra": "tfgraph.models.electra",
     "megatron-bert": "tfgraph.models.megatron_bert",
     "t5": "tfgraph.models.t5",
+    "bart": "tfgraph.models.bart",
+    "transformer": "tfgraph.models.transformer",
 }
 """Every known `model_type`, with the module of its family, and the name that the family has there if not `FAMILY`."""
 

@@ -118,8 +118,9 @@ class Seq2SeqConfig:
                 built here.
         """
         cls._refuse_unsupported(given, source)
-        values = read_fields(cls, cls._spelled_out(given, source), source, cls.aliases)
-        labels = read_labels(given, source)
+        spelled_out = cls._spelled_out(given, source)
+        values = read_fields(cls, spelled_out, source, cls.aliases)
+        labels = read_labels(spelled_out, source)
         try:
             return cls(**values, labels=labels)
         except ConfigError as error:
@@ -127,7 +128,7 @@ class Seq2SeqConfig:
 
     @classmethod
     def _spelled_out(cls, given: Mapping[str, Any], source: str) -> Mapping[str, Any]:
-        """`given`, with a setting that says several things at once taken apart."""
+        """`given`, with what it leaves unsaid, or says in one setting for several, in settings of its own."""
         return given
 
     @classmethod

@@ -21,7 +21,7 @@ from tfgraph.errors import CheckpointError
 from tfgraph.ir.constant import Constant
 
 MAX_DEPTH = 64
-MAX_NAME_CHARACTERS = 2**26  # of all names together: a dict that is shared may be reached by many names
+MAX_NAME_CHARACTERS = 2**25  # of all names together: a dict that is shared may be reached by many names
 
 _OTHER_FORMS = [
     (0, b"version ", "looks like a Git LFS pointer to one: run `git lfs pull`, or download the file itself"),

@@ -1,7 +1,11 @@
-"""`RotaryPositions`: positions as rotations of queries and keys. The rotation is defined in `dsl.functions.rotary`."""
+"""`RotaryPositions`: positions as rotations of queries and keys.
+
+The rotation is defined in `dsl.functions.rotary`; how it is stretched to longer texts, in `rotary_scaling.py`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -9,39 +13,32 @@ import numpy as np
 from tfgraph.dsl import functional as F
 from tfgraph.dsl.functions import rotary_embedding
 from tfgraph.dsl.layers.choices import require_positive
+from tfgraph.dsl.layers.rotary_scaling import RotaryScaling
 from tfgraph.dsl.module import Buffer, Module
 from tfgraph.dsl.tensor import Tensor
 from tfgraph.errors import ConfigError
-from tfgraph.ir.constant import Array
+from tfgraph.ir.constant import Array, ArrayConstant
 from tfgraph.ir.dtypes import DType
 from tfgraph.ir.transforms import folded
 
+LARGEST_TABLES = 2**22
+"""Bytes that the tables of sines and cosines may have together: those of LLaMA 3.1 would have 67 MB."""
 
-def rotary_angles(positions: int, rotary_dim: int, base: float) -> Array:
-    """The angle of pair i at position p, `p / base^(2i / rotary_dim)`: float32 [positions, rotary_dim / 2].
+
+def rotary_angles(positions: int, frequencies: Array) -> Array:
+    """The angle of each pair at each position, their product: float32 [positions, pairs].
 
     Frequencies are rounded to float32 before they are multiplied, as in the models that were trained with them.
-
-    Source: Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding", 2021, section 3.2.2.
     """
-    exponents = np.arange(0, rotary_dim, 2, dtype=np.float64) / rotary_dim
-    frequencies = (1.0 / base**exponents).astype(np.float32)
-    return np.outer(np.arange(positions, dtype=np.float32), frequencies)
-
-
-def _cosines(positions: int, rotary_dim: int, base: float) -> Array:
-    return np.cos(rotary_angles(positions, rotary_dim, base).astype(np.float64)).astype(np.float32)
-
-
-def _sines(positions: int, rotary_dim: int, base: float) -> Array:
-    return np.sin(rotary_angles(positions, rotary_dim, base).astype(np.float64)).astype(np.float32)
+    return np.outer(np.arange(positions, dtype=np.float32), frequencies.astype(np.float32))
 
 
 class RotaryPositions(Module):
     """Turns pairs of features of queries and keys by an angle that grows with the position.
 
-    One instance serves all layers of a model, so that its tables, `cos` and `sin` [max_positions, rotary_dim / 2], are
-    in the graph once. They are no weights, and are computed when the model is written or run.
+    It has no weights, and one instance may serve all layers of a model. Cosines and sines are tables, `cos` and `sin`
+    [max_positions, rotary_dim / 2], which are computed when the model is written or run; where they would be larger
+    than `LARGEST_TABLES`, the graph computes the rows that it needs, once for all layers, from the `frequencies`.
 
     Args:
         head_dim: features of a head.
@@ -49,6 +46,7 @@ class RotaryPositions(Module):
         max_positions: positions that the tables hold.
         interleaved: pairs are features 2i and 2i + 1 (GPT-J); else i and i + rotary_dim / 2 (GPT-NeoX, LLaMA).
         rotary_dim: features of a head that are turned, from the first on; all if not given.
+        scaling: a rule that stretches positions.
 
     Raises:
         ConfigError: `rotary_dim` is odd, or larger than `head_dim`; a size that is not at least 1.
@@ -61,6 +59,7 @@ class RotaryPositions(Module):
         max_positions: int = 2048,
         interleaved: bool = False,
         rotary_dim: int | None = None,
+        scaling: RotaryScaling | None = None,
     ) -> None:
         require_positive(head_dim=head_dim, max_positions=max_positions, rotary_dim=rotary_dim)
         self.head_dim = head_dim
@@ -72,10 +71,21 @@ class RotaryPositions(Module):
                 f"{name}={self.rotary_dim}: rotary positions turn pairs of features: "
                 f"expected an even number up to {head_dim}"
             )
-        settings = (max_positions, self.rotary_dim, base)
+        scaling = scaling or RotaryScaling()
+        self.magnitude = scaling.magnitude
+        frequencies = scaling.frequencies(self.rotary_dim, base)
+        self.cos = self.sin = self.frequencies = None
         shape = (max_positions, self.rotary_dim // 2)
-        self.cos = Buffer(folded(partial(_cosines, *settings), (), ("rotary_cos", *settings), DType.FLOAT32, shape))
-        self.sin = Buffer(folded(partial(_sines, *settings), (), ("rotary_sin", *settings), DType.FLOAT32, shape))
+        if 2 * 4 * shape[0] * shape[1] > LARGEST_TABLES:
+            self.frequencies = Buffer(ArrayConstant(frequencies.astype(np.float32)))
+        else:
+            settings = (max_positions, self.rotary_dim, base, scaling)
+
+            def table(function: Callable[[Array], Array]) -> Buffer:
+                fill = partial(_table, function, max_positions, frequencies, self.magnitude)
+                return Buffer(folded(fill, (), (f"rotary {function.__name__}", *settings), DType.FLOAT32, shape))
+
+            self.cos, self.sin = table(np.cos), table(np.sin)
 
     def forward(self, x: Tensor, position_ids: Tensor) -> Tensor:
         """Turn queries or keys.
@@ -84,11 +94,23 @@ class RotaryPositions(Module):
             x: [batch, heads, seq, head_dim].
             position_ids: [batch, seq], int64; `sequence_positions` makes them.
         """
+        cos, sin = self._computed(position_ids) if self.cos is None else (F.as_tensor(self.cos), F.as_tensor(self.sin))
         return rotary_embedding(
             x,
-            F.as_tensor(self.cos),
-            F.as_tensor(self.sin),
-            position_ids,
+            F.cast(cos, x.dtype),
+            F.cast(sin, x.dtype),
+            None if self.cos is None else position_ids,
             interleaved=int(self.interleaved),
             rotary_embedding_dim=0 if self.rotary_dim == self.head_dim else self.rotary_dim,
         )
+
+    def _computed(self, position_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines at the positions, each float32 [batch, seq, rotary_dim / 2]."""
+        angles = F.unsqueeze(F.cast(position_ids, DType.FLOAT32), (2,)) * F.as_tensor(self.frequencies)
+        cos, sin = F.cos(angles), F.sin(angles)
+        return (cos, sin) if self.magnitude == 1 else (cos * self.magnitude, sin * self.magnitude)
+
+
+def _table(function: Callable[[Array], Array], positions: int, frequencies: Array, magnitude: float) -> Array:
+    angles = rotary_angles(positions, frequencies).astype(np.float64)
+    return (function(angles) * magnitude).astype(np.float32)
