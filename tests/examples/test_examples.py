@@ -20,6 +20,16 @@ PROMISES = {
         "Inflation slowed for the third month in a row.",
         "1 text of 128 tokens",
     ],
+    "02_transformer_blocks.py": [
+        "survey's encoder           1                    1",
+        "paper's encoder            1                    2",
+        "survey's decoder           2                    1",
+        "paper's decoder            2                    3",
+        "survey's encoder   correlation with its input: 0.000",
+        "paper              50 probabilities at each position",
+        "weights   0.7311, 0.2689   0.5071, 0.4929",
+        "result    0.6689, 0.7689   0.6986, 0.7986",
+    ],
 }
 
 

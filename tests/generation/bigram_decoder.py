@@ -1,6 +1,8 @@
-"""The smallest `Decoder`: the logits depend on a row's last token alone, so what comes out can be worked out by hand."""
+"""The smallest `Decoder`: logits depend on a row's last token alone, so what comes out can be worked out by hand."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 
@@ -43,6 +45,6 @@ class BigramDecoder:
 def chain(*tokens, vocab_size=10):
     """A table in which each of the tokens is followed by the next one, almost surely."""
     table = np.zeros((vocab_size, vocab_size))
-    for token, following in zip(tokens, tokens[1:]):  # noqa: B905 - the last token has no successor
+    for token, following in pairwise(tokens):
         table[token, following] = 20.0
     return table

@@ -16,6 +16,8 @@ from tests.generation.hf_decoder import (
 )
 from tfgraph.generation import GenerationSettings, generate, settings_from_config
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PROMPTS = [[5, 9, 12], [3], [8, 8, 40, 2, 17]]
 GREEDY = [
     {},

@@ -1,8 +1,8 @@
 """Parity of encoder families with transformers: random models, and the error of ours in each kind of batch.
 
 transformers runs in float64. A cell's error is the largest difference of an output's elements, relative to its largest
-magnitude, over all positions, padded ones included. The families' tests and the table in the documentation are both made
-with this.
+magnitude, over all positions, padded ones included. The families' tests and the table in the documentation are both
+made with this.
 """
 
 from __future__ import annotations
@@ -89,12 +89,16 @@ def largest_error(ours: Mapping[str, np.ndarray], expected: Mapping[str, np.ndar
 
 
 def names_in_transformers(name: str, aliases: Mapping[str, str], **settings: Any) -> dict[str, tuple[int, ...]]:
-    """The parameters of a transformers class, tied ones once, with their shapes."""
+    """The parameters of a transformers class with their shapes; of those that are tied, the one it names as theirs."""
     import torch
     import transformers
 
     model_class = getattr(transformers, name)
     with torch.device("meta"):
         model = model_class(model_class.config_class(**{**SMALL, **settings}))
-        model.tie_weights()
-    return {aliases.get(path, path): tuple(each.shape) for path, each in model.named_parameters()}
+    tied = model.all_tied_weights_keys  # parameter to the one it is tied to
+    return {
+        aliases.get(path, path): tuple(parameter.shape)
+        for path, parameter in model.named_parameters(remove_duplicate=False)
+        if path not in tied
+    }

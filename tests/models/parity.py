@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +82,22 @@ def causal_lm_errors(
     model = random_model(name, **settings)
     save(model, folder)
     vocab_size = model.config.get_text_config().vocab_size
+    return decoder_errors(folder, vocab_size, partial(expected_logits, model), compile)
+
+
+def decoder_errors(
+    folder: Path,
+    vocab_size: int,
+    expect: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    compile: Callable[..., CompiledModel] = tfgraph.compile,
+) -> dict[str, float]:
+    """The same for the checkpoint at `folder`, where `expect` gives the right logits for ids and mask."""
     whole = compile(tfgraph.load(folder, task="causal-lm"), target="cpu")
     errors = {}
     expected = {}
     for kind in MASKS:
         ids, mask = batch(vocab_size, kind)
-        expected[kind] = expected_logits(model, ids, mask)
+        expected[kind] = expect(ids, mask)
         ours = whole.run({"input_ids": ids, "attention_mask": mask})["logits"]
         errors[kind] = relative_error(ours, expected[kind], mask == 1)
     cached = compile(tfgraph.load(folder, task="text-generation"), target="cpu")

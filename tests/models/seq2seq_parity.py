@@ -111,3 +111,23 @@ def greedy(folder: Path, ids: np.ndarray, mask: np.ndarray, start_token: int, en
         written = np.concatenate([written, best[:, None]], axis=1)
         ended |= best == end
     return written
+
+
+def assert_greedy_as_transformers(model: Any, folder: Path) -> None:
+    """Greedy answers to three unequal texts are those of `generate`, and at least one of them ends early."""
+    import torch
+
+    ids, mask = batch(model.config.vocab_size, "left padding")
+    start_token = model.config.decoder_start_token_id
+    free = greedy(folder, ids, mask, start_token, end=-1, length=10)
+    end = int(free[0, 4])  # a token that the first answer has in its middle
+    settings = model.generation_config
+    settings.eos_token_id, settings.pad_token_id, settings.forced_eos_token_id = end, 0, None
+    settings.decoder_start_token_id, settings.max_new_tokens = start_token, 10
+    with torch.no_grad():
+        expected = model.double().generate(
+            torch.from_numpy(ids), attention_mask=torch.from_numpy(mask), do_sample=False, num_beams=1
+        )
+    ours = greedy(folder, ids, mask, start_token, end, length=10)
+    assert ours.tolist() == expected.tolist()
+    assert (ours == end).any() and len({tuple(row) for row in ours.tolist()}) == BATCH

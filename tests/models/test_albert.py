@@ -44,7 +44,8 @@ def exported(folder: Path, name: str, **settings: object) -> dict[str, tuple[int
 
     found = {}
     for layers in (2, 7):
-        model = random_model(name, **{**SMALL, **NARROW, "num_hidden_layers": layers, **settings})
+        sizes = {**SMALL, **NARROW, "vocab_size": 997, "num_hidden_layers": layers}
+        model = random_model(name, **{**sizes, **settings})
         pretrained = tfgraph.load(save(model, folder / str(layers)))
         tfgraph.compile(pretrained, target="cpu").save(folder / f"{layers}.onnx")
         tensors = onnx.load(folder / f"{layers}.onnx").graph.initializer

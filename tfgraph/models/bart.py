@@ -185,7 +185,8 @@ def adapt(weights: Mapping[str, Constant], config: BartConfig) -> Mapping[str, C
 def _aliases() -> dict[str, str]:
     """The table of word embeddings, by the other names that it was saved under."""
     tables = [f"{stack}.embed_tokens.weight" for stack in ("encoder", "decoder")]
-    return {f"{prefix}{table}": f"{prefix}shared.weight" for prefix in ("", "model.") for table in tables}
+    stacks = {f"{prefix}{table}": f"{prefix}shared.weight" for prefix in ("", "model.") for table in tables}
+    return {**stacks, "lm_head.weight": "model.shared.weight"}
 
 
 FAMILY = Family(

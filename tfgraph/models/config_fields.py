@@ -52,6 +52,18 @@ def read_fields(
     return values
 
 
+def read_nullable(given: Mapping[str, Any], source: str, name: str, kind: type, default: Any) -> Any:
+    """A setting for which null means something, namely None; where it is absent, it is `default`.
+
+    Raises:
+        ConfigError: the value is neither of `kind` (int, float, bool or str) nor null.
+    """
+    value = given.get(name, default)
+    if value is not None and not _is_a(value, kind):
+        raise ConfigError(f"{source}: '{name}' is {value!r}: expected {_KINDS[kind]} or null")
+    return value
+
+
 def _without_none(kind: Any) -> Any:
     """`int` for `int | None`; any other type as it is."""
     kinds = [each for each in get_args(kind) if each is not NoneType]

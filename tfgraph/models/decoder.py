@@ -48,16 +48,20 @@ class DecoderParts:
     norm: Norm | None = None
 
 
-def decoder_blocks(config: DecoderConfig, **particular: Any) -> list[DecoderBlock]:
-    """As many blocks as the configuration has layers, all alike, of its sizes, its activation and its eps.
+def decoder_blocks(
+    config: DecoderConfig, by_layer: Sequence[Mapping[str, Any]] | None = None, **particular: Any
+) -> list[DecoderBlock]:
+    """As many blocks as the configuration has layers, of its sizes, its activation and its eps.
 
-    `particular` is what else the family's blocks are like, by the names of `BlockOptions`.
+    `particular` is what else the family's blocks are like, by the names of `BlockOptions`; `by_layer` the same for each
+    layer alone, where they differ.
     """
     options = BlockOptions(
         eps=config.norm_eps, activation=config.hidden_act, num_kv_heads=config.kv_heads, head_dim=config.head_size
     )
     sizes = (config.hidden_size, config.num_attention_heads, config.mlp_size)
-    return [DecoderBlock(*sizes, options, **particular) for _ in range(config.num_hidden_layers)]
+    each = [{}] * config.num_hidden_layers if by_layer is None else by_layer
+    return [DecoderBlock(*sizes, options, **particular, **own) for own in each]
 
 
 class TextDecoder(Module):

@@ -76,7 +76,7 @@ class GPTNeoConfig(DecoderConfig):
 def _repeated(types: object) -> tuple[str, ...]:
     """`[[["global", "local"], 2]]` -> `("global", "local", "global", "local")`."""
     layers: list[str] = []
-    for item in types if isinstance(types, list) else [types]:
+    for item in types if isinstance(types, list) and types else [types]:
         match item:
             case [list(kinds), int(times)] if all(isinstance(kind, str) for kind in kinds):
                 layers += kinds * times

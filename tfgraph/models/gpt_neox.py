@@ -97,11 +97,16 @@ FAMILY = Family(
     ),
     inputs=("input_ids", "attention_mask"),
     ignored=(
-        "*attention.bias", "*attention.masked_bias", "*rotary_emb.inv_freq", "embed_out.weight", "score.*", "classifier.*"
+        "*attention.bias",
+        "*attention.masked_bias",
+        "*rotary_emb.inv_freq",
+        "embed_out.weight",
+        "score.*",
+        "classifier.*",
     ),
     aliases={"lm_head.weight": "embed_out.weight"},
     adapt=adapt,
-)  # fmt: skip
+)
 
 
 def _pythia(num_layers: int, num_heads: int, hidden_size: int, vocab_size: int = 50304) -> GPTNeoXConfig:

@@ -62,17 +62,16 @@ class OPTModel(TextDecoder):
     """The decoder: learned positions, blocks with ReLU, word embeddings of a width of their own where they have one."""
 
     def __init__(self, config: OPTConfig) -> None:
-        hidden_size, width = config.hidden_size, config.word_embed_proj_dim
+        hidden_size, width = config.hidden_size, config.word_embed_proj_dim or config.hidden_size
         norm = "pre" if config.do_layer_norm_before else "post"
-        projected = width is not None and width != hidden_size
         normed = config.do_layer_norm_before and not config.remove_final_layer_norm
         super().__init__(
             config,
             decoder_blocks(config, norm=norm, bias=config.enable_bias),
             DecoderParts(
                 position=LearnedPositions(config.max_position_embeddings, hidden_size, POSITION_OFFSET),
-                project_in=Linear(width, hidden_size, bias=False) if projected else None,
-                project_out=Linear(hidden_size, width, bias=False) if projected else None,
+                project_in=None if width == hidden_size else Linear(width, hidden_size, bias=False),
+                project_out=None if width == hidden_size else Linear(hidden_size, width, bias=False),
                 norm=LayerNorm(hidden_size, config.norm_eps) if normed else None,
             ),
         )

@@ -25,6 +25,7 @@ FAMILIES = {
     "gpt_neox": "tfgraph.models.gpt_neox",
     "gptj": "tfgraph.models.gptj",
     "phi": "tfgraph.models.phi",
+    "phi3": "tfgraph.models.phi3",
     "roberta": "tfgraph.models.roberta",
     "xlm-roberta": "tfgraph.models.roberta:XLM_ROBERTA",
     "camembert": "tfgraph.models.roberta:CAMEMBERT",

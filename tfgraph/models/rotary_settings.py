@@ -59,12 +59,14 @@ def read_rotary_settings(
     inside = given.get(place)
     inside = {} if inside is None else inside
     if not isinstance(inside, Mapping):
-        raise ConfigError(f"{source}: '{place}' is {inside!r}: expected an object with the settings of rotary positions")
+        raise ConfigError(
+            f"{source}: '{place}' is {inside!r}: expected an object with the settings of rotary positions"
+        )
     kind = inside.get("rope_type", inside.get("type", DEFAULT))
     if kind not in kinds:
-        names = ", ".join(repr(each) for each in kinds)
+        built = ", ".join(repr(each) for each in kinds)
         raise ConfigError(
-            f"{source}: rotary positions are scaled by {kind!r} in '{place}': what is built here for this family is {names}"
+            f"{source}: '{place}' scales rotary positions by {kind!r}: what is built here for this family is {built}"
         )
     return RotarySettings(
         base=_number(source, base, ("rope_theta", inside), (base_name, given)),
@@ -78,10 +80,18 @@ def _number(source: str, default: float, *places: tuple[str, Mapping[str, Any]],
     """The number that the first of `places` gives, each a name with the object that may have it."""
     for name, place in places:
         value = place.get(name)
-        if value is None:
-            continue
-        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= most:
-            limit = "" if most == math.inf else f" up to {most:g}"
-            raise ConfigError(f"{source}: '{name}' is {value!r}: expected a positive number{limit}")
-        return float(value)
+        if value is not None:
+            return require_positive_number(source, name, value, most)
     return default
+
+
+def require_positive_number(source: str, name: str, value: object, most: float = math.inf) -> float:
+    """The setting `name` as a number.
+
+    Raises:
+        ConfigError: it is none, or not between 0 and `most`.
+    """
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= most:
+        limit = "" if most == math.inf else f" up to {most:g}"
+        raise ConfigError(f"{source}: '{name}' is {value!r}: expected a positive number{limit}")
+    return float(value)

@@ -179,6 +179,8 @@ def test_everything_around_the_tensors_is_inert(tmp_path, zipped, protocol):
         "frozen": frozenset([6]),
         "counter": collections.Counter("aab"),
         "default": collections.defaultdict(dict, a=1),
+        "defaults": [collections.defaultdict(kind) for kind in (list, int, float, str, bool, tuple, set)],
+        "classes": [int, dict],
         "array": np.arange(6, dtype=np.int16).reshape(2, 3),
         "fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
         "big": np.arange(3, dtype=">f8"),
@@ -208,6 +210,10 @@ def test_everything_around_the_tensors_is_inert(tmp_path, zipped, protocol):
     assert read["storage"].numpy().tobytes() == np.arange(3, dtype=np.float32).tobytes()
     assert (read["size"], read["set"], read["frozen"]) == ((2, 3), [5], [6] if protocol < 4 else (6,))
     assert (read["counter"], read["default"]) == ({"a": 2, "b": 1}, {"a": 1})
+    assert read["defaults"] == [{}] * 7
+    assert [name.rpartition(".")[2] for name in read["classes"]] == (
+        ["long", "dict"] if protocol == 2 else ["int", "dict"]
+    )
     for name in ("array", "fortran", "big"):
         assert isinstance(read[name], ArrayConstant)
         np.testing.assert_array_equal(read[name].numpy(), value[name])

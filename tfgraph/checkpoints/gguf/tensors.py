@@ -20,6 +20,7 @@ from tfgraph.errors import CheckpointError
 from tfgraph.ir.constant import Array, Constant, Derived, FileConstant
 from tfgraph.ir.dtypes import DType
 
+_INSTALL = "Install it with `pip install 'tfgraph-onnx[gguf]'`"
 _ELEMENTS_AT_ONCE = 2**21  # 8 MiB of float32
 
 
@@ -37,7 +38,7 @@ def constant_of(info: TensorInfo) -> Constant:
     if importlib.util.find_spec("gguf") is None:
         raise CheckpointError(
             f"{info.path}: tensor {info.name!r} is quantised as {info.type.name}, which takes the gguf package to "
-            "read: install it with `pip install 'tfgraph-onnx[gguf]'`"
+            f"read. {_INSTALL}"
         )
     read = partial(dequantised, info.path, info.offset, info.type, info.shape)
     return Derived(read, (), ("gguf", info.path, info.offset, info.type.name), DType.FLOAT32, info.shape)
@@ -53,10 +54,13 @@ def dequantised(path: Path, offset: int, kind: GgmlType, shape: tuple[int, ...])
     """The float32 elements, of `shape`, of the tensor of a quantised type that begins at byte `offset`.
 
     Raises:
-        CheckpointError: the file is gone, or shorter than it was.
+        CheckpointError: the file is gone, or shorter than it was, or the `gguf` package cannot be imported.
     """
-    from gguf.constants import GGMLQuantizationType
-    from gguf.quants import dequantize
+    try:
+        from gguf.constants import GGMLQuantizationType
+        from gguf.quants import dequantize
+    except ImportError as error:
+        raise CheckpointError(f"cannot read the {kind.name} weights in {path}: {error}. {_INSTALL}") from error
 
     quantisation = GGMLQuantizationType[kind.name]
     result = np.empty((math.prod(shape[:-1]), shape[-1]), dtype=np.float32)

@@ -52,8 +52,9 @@ _TENSORS_OF_NO_USE = {
     "_rebuild_meta_tensor_no_storage": "a tensor without elements (device 'meta')",
     "_rebuild_wrapper_subclass": "a tensor subclass",
 }
+_BUILTINS = ["dict", "list", "tuple", "int", "long", "float", "bool", "str", "unicode", "bytes"]  # Python 2's too
 _INERT = frozenset(
-    [f"{module}.{name}" for module in ("builtins", "__builtin__") for name in ("dict", "list", "int", "float", "str")]
+    [f"{module}.{name}" for module in ("builtins", "__builtin__") for name in _BUILTINS]
     + ["torch.Tensor", "torch.nn.parameter.Parameter", "torch.nn.Parameter", "numpy.ndarray"]
 )
 _INERT_PACKAGES = ("megatron", "fp16")  # classes of Megatron-LM, now and when it had no package

@@ -36,7 +36,7 @@ class RotaryScaling:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if not isinstance(value, bool) and not 0 < value < math.inf:
+            if field.type != "bool" and not (isinstance(value, int | float) and 0 < value < math.inf):
                 raise ConfigError(f"{field.name} of {type(self).__name__} is {value!r}: expected a number above 0")
 
     def frequencies(self, rotary_dim: int, base: float) -> Array:
