@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 WRITE_OUT = "write out "
@@ -109,6 +110,20 @@ class Report:
             "near_misses": [str(miss) for miss in self.near_misses],
             "passes": [{"name": stage.name, "changes": dict(stage.result.changes)} for stage in self.stages],
         }
+
+    @classmethod
+    def of_parts(cls, reports: Mapping[str, Report]) -> Report:
+        """One report of the several graphs of a model: each pass by the part's name and its own, and all counts added.
+
+        Without parts, an empty one.
+        """
+        whole = cls(next((report.target for report in reports.values()), ""))
+        for part, report in reports.items():
+            whole.stages += [replace(stage, name=f"{part}: {stage.name}") for stage in report.stages]
+            whole.nodes_before += report.nodes_before
+            whole.nodes_after += report.nodes_after
+            whole.operators += report.operators
+        return whole
 
     def __str__(self) -> str:
         lines = [f"target {self.target}: {self.nodes_before} nodes became {self.nodes_after}"]

@@ -7,7 +7,7 @@ so that neither is taken from what is being tested.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ def save_model(model: str, folder: Path) -> Any:
 
 
 def convert(folder: Path, model: str, path: Path, **quantised: Any) -> None:
-    """Write the model in a Hugging Face folder as a GGUF file; `quantised` maps GGUF names to the type of that tensor."""
+    """Write the model in a Hugging Face folder as a GGUF file; `quantised`: GGUF name to type."""
     from gguf import GGUFWriter, get_tensor_name_map
     from gguf.constants import MODEL_ARCH, MODEL_ARCH_NAMES
     from safetensors.numpy import load_file
@@ -208,3 +208,37 @@ def finish(writer: Any) -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+HEADS, HIDDEN, VOCAB = 4, 32, 61
+
+
+def write_small(
+    path: Path,
+    change: Callable[[Any], object] = lambda writer: None,
+    *,
+    architecture: str = "llama",
+    without: Collection[str] = (),
+    tensors: bool = True,
+) -> Path:
+    """A file with the settings of a small LLaMA and two of its tensors; `change` adds to it."""
+    from gguf import GGUFWriter
+
+    writer = GGUFWriter(path, architecture)
+    settings = {
+        "context_length": 48,
+        "embedding_length": HIDDEN,
+        "block_count": 2,
+        "feed_forward_length": 64,
+        "head_count": HEADS,
+        "layer_norm_rms_eps": 1e-5,
+    }
+    for name, value in settings.items():
+        if name not in without:
+            getattr(writer, f"add_{name}")(value)
+    change(writer)
+    if tensors:
+        writer.add_tensor("token_embd.weight", np.zeros((VOCAB, HIDDEN), np.float32))
+        writer.add_tensor("output_norm.weight", np.ones(HIDDEN, np.float32))
+    finish(writer)
+    return path

@@ -17,7 +17,7 @@ import numpy as np
 from tfgraph.checkpoints.tokenizer_files import TOKENIZER_FILE, VOCABULARY_FILE
 from tfgraph.errors import ConfigError, InputError
 from tfgraph.ir.constant import Array
-from tfgraph.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, read_manifest
+from tfgraph.manifest import MANIFEST_FILE, Manifest, read_manifest
 from tfgraph.models.family import SENTENCE_EMBEDDING, TEXT_GENERATION
 from tfgraph.staging import recover
 
@@ -49,17 +49,37 @@ class Artefact:
         """What the model does, one of `tfgraph.models.family.TASKS`; None if it did not come from a checkpoint."""
         return self.manifest.task
 
-    @cached_property
+    @property
     def session(self) -> Session:
         """The model, loaded in ONNX Runtime.
 
         Raises:
+            InputError: it runs as several graphs.
             OnnxError: the file is damaged.
+            TargetError: the execution provider does not work here, or lacks a kernel that the model needs.
+        """
+        parts = list(self.manifest.parts)
+        if len(parts) > 1:
+            raise InputError(
+                f"the model in {self.folder} is {len(parts)} graphs, {' and '.join(parts)}: say which one, as in "
+                f"sessions[{parts[0]!r}], or run(…, part={parts[0]!r})"
+            )
+        return self.sessions[parts[0]]
+
+    @cached_property
+    def sessions(self) -> Mapping[str, Session]:
+        """The graphs that the model runs as, by name, loaded in ONNX Runtime.
+
+        Raises:
+            OnnxError: a file is damaged.
             TargetError: the execution provider does not work here, or lacks a kernel that the model needs.
         """
         from tfgraph.backends.onnxruntime.session import Session
 
-        return Session(self.folder / MODEL_FILE, provider=self._provider, num_threads=self._num_threads)
+        return {
+            name: Session(self.folder / part.file, provider=self._provider, num_threads=self._num_threads)
+            for name, part in self.manifest.parts.items()
+        }
 
     @property
     def has_tokenizer(self) -> bool:
@@ -82,13 +102,21 @@ class Artefact:
             )
         return Tokenizer.load(self.folder)
 
-    def run(self, inputs: Mapping[str, Any], outputs: Sequence[str] | None = None) -> dict[str, Array]:
+    def run(
+        self, inputs: Mapping[str, Any], outputs: Sequence[str] | None = None, *, part: str | None = None
+    ) -> dict[str, Array]:
         """The outputs, by name, for `inputs`, arrays by name. `outputs` names those to compute; all by default.
+
+        Of a model that runs as several graphs, `part` says which: `encoder`, `decoder`.
 
         Raises:
             InputError: a name is wrong, or an input has a wrong dtype or shape.
         """
-        return self.session.run(inputs, outputs)
+        if part is None:
+            return self.session.run(inputs, outputs)
+        if part not in self.manifest.parts:
+            raise InputError(f"the model in {self.folder} has no part {part!r}: it has {', '.join(self.manifest.parts)}")
+        return self.sessions[part].run(inputs, outputs)
 
     def inputs_of(self, texts: Sequence[Any]) -> dict[str, Array]:
         """The model's inputs for texts or pairs of texts, cut to the length that it takes: int64 [B, S] each.
@@ -190,7 +218,7 @@ def open(folder: str | Path, *, provider: str = "cpu", num_threads: int | None =
         recover(folder, MANIFEST_FILE)
     manifest = read_manifest(folder)
     for name, size in manifest.files.items():
-        if name.startswith(MODEL_FILE):
+        if name.endswith((".onnx", ".data")):
             _check_size(folder / name, size)
     return Artefact(folder, manifest, provider=provider, num_threads=num_threads)
 

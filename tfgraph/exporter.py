@@ -19,7 +19,9 @@ from tfgraph.checkpoints.folder import CONFIG_FILE, GENERATION_FILE
 from tfgraph.compiler import CompiledModel, compile
 from tfgraph.errors import CheckpointError, ConfigError, ExportError, VerificationError
 from tfgraph.ir.graph import Graph
-from tfgraph.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, interface_of, read_manifest
+from tfgraph.manifest import MANIFEST_FILE, WEIGHTS_FILE, GraphFile, Manifest, interface_of, read_manifest
+from tfgraph.models.family import WHOLE_MODEL
+from tfgraph.passes.report import Report
 from tfgraph.pretrained import Pretrained
 from tfgraph.staging import Staging, refusals_of, replacing
 from tfgraph.targets import get_target
@@ -27,7 +29,6 @@ from tfgraph.targets import get_target
 if TYPE_CHECKING:
     from tfgraph.dsl.module import Module
     from tfgraph.dsl.trace import TensorSpec
-    from tfgraph.passes.report import Report
 
 _PROBLEM_TYPE = "problem_type"  # how a classifier's scores are meant, under Hugging Face's name
 
@@ -55,9 +56,12 @@ def export(
     """Compile a model and write it into the folder `out`, ready for `tfgraph.open`.
 
     The folder gets `model.onnx` (and `model.onnx.data`, if the weights are many), the manifest `tfgraph.json`, and, of
-    a loaded checkpoint, its `config.json` and tokenizer files. It is made if it is not there. An older export in it is
-    replaced when the new one is complete; whatever stops the export before that leaves the old one whole. Files of
-    other names stay. Exporting the same model again gives the same bytes.
+    a loaded checkpoint, its `config.json` and tokenizer files. A checkpoint that runs as several graphs gets a file for
+    each, `encoder.onnx` and `decoder.onnx`, and one for the weights of all, `model.data`, in which shared ones are once.
+
+    The folder is made if it is not there. An older export in it is replaced when the new one is complete; whatever
+    stops the export before that leaves the old one whole. Files of other names stay. Exporting the same model again
+    gives the same bytes.
 
     Args:
         model: a loaded checkpoint, a graph, or a module together with `inputs`.
@@ -69,7 +73,7 @@ def export(
         on_progress: called before each pass, and as weights are written.
 
     Returns:
-        What the passes did.
+        What the passes did, for all graphs together.
 
     Raises:
         ExportError: the folder cannot be written, or is the checkpoint's own.
@@ -81,36 +85,75 @@ def export(
     capabilities = get_target(target)
     folder = Path(out)
     _refuse_own_folder(model, folder)
-
-    def optimising(name: str, index: int, count: int) -> None:
-        if on_progress is not None:
-            on_progress(Progress("optimise", name, index, count))
-
-    def writing(done: int, total: int) -> None:
-        if on_progress is not None:
-            on_progress(Progress("write", MODEL_FILE, done, total))
+    several = isinstance(model, Pretrained) and len(model.parts) > 1
+    models = model.parts if isinstance(model, Pretrained) and several else {WHOLE_MODEL: model}
 
     with replacing(folder, MANIFEST_FILE) as staging:
-        compiled = compile(model, target=target, inputs=inputs, fuse=fuse, verify=verify, on_progress=optimising)
+        compiled = {
+            name: compile(
+                each, target=target, inputs=inputs, fuse=fuse, verify=verify,
+                on_progress=_optimising(on_progress, name if several else "", index, len(models)),
+            )
+            for index, (name, each) in enumerate(models.items())
+        }  # fmt: skip
+        parts = {name: GraphFile(f"{name}.onnx", *interface_of(each.graph)) for name, each in compiled.items()}
         with _naming_final_place(staging):
-            compiled.save(staging.folder / MODEL_FILE, on_progress=writing)
+            _write(compiled, parts, staging.folder, on_progress)
         if verify:
-            _check_file(compiled, staging.folder / MODEL_FILE)
+            for name, each in compiled.items():
+                _check_file(each, staging.folder / parts[name].file)
         model_facts = _copy_checkpoint_files(model, staging) if isinstance(model, Pretrained) else {}
-        model_inputs, model_outputs = interface_of(compiled.graph)
+        reports = {name: each.report for name, each in compiled.items()}
+        report = Report.of_parts(reports) if several else reports[WHOLE_MODEL]
+        first, last = next(iter(parts.values())), list(parts.values())[-1]
         manifest = Manifest(
             target=target,
             opset=capabilities.opset,
-            inputs=model_inputs,
-            outputs=model_outputs,
-            report=compiled.report.as_dict(),
+            inputs=first.inputs,
+            outputs=last.outputs,
+            report=report.as_dict(),
             model=model_facts,
             files={path.name: path.stat().st_size for path in sorted(staging.folder.iterdir())},
+            parts=parts,
         )
         with refusals_of(folder):
             manifest.save(staging.folder)
         staging.commit(obsolete=_older_files(folder))
-    return compiled.report
+    return report
+
+
+def _optimising(
+    on_progress: Callable[[Progress], None] | None, part: str, position: int, count: int
+) -> Callable[[str, int, int], None] | None:
+    """What the compiler calls before each pass, for one of `count` graphs; each takes the same passes."""
+    if on_progress is None:
+        return None
+
+    def tell(name: str, index: int, passes: int) -> None:
+        detail = f"{part}: {name}" if part else name
+        on_progress(Progress("optimise", detail, position * passes + index, count * passes))
+
+    return tell
+
+
+def _write(
+    compiled: Mapping[str, CompiledModel],
+    parts: Mapping[str, GraphFile],
+    folder: Path,
+    on_progress: Callable[[Progress], None] | None,
+) -> None:
+    """Write one graph to one file, several to theirs with one file of weights."""
+    from tfgraph.backends.onnx.write import save_models
+
+    def writing(file: str) -> Callable[[int, int], None] | None:
+        return None if on_progress is None else lambda done, total: on_progress(Progress("write", file, done, total))
+
+    if len(compiled) == 1:
+        for name, model in compiled.items():
+            model.save(folder / parts[name].file, on_progress=writing(parts[name].file))
+        return
+    models = {parts[name].file: model.to_onnx_ir() for name, model in compiled.items()}
+    save_models(models, folder, WEIGHTS_FILE, on_progress=writing(WEIGHTS_FILE))
 
 
 def _refuse_own_folder(model: object, out: Path) -> None:

@@ -20,11 +20,25 @@ from tfgraph.ir.dim_text import format_dim, parse_dim
 from tfgraph.ir.dims import Dim
 from tfgraph.ir.dtypes import as_dtype
 from tfgraph.ir.graph import Graph
+from tfgraph.models.family import WHOLE_MODEL
 from tfgraph.version import __version__
 
 MANIFEST_FILE: Final = "tfgraph.json"
 MODEL_FILE: Final = "model.onnx"
+WEIGHTS_FILE: Final = "model.data"
+"""The weights of a model of several graphs."""
+
 _FORMAT: Final = 1
+_FORMAT_OF_PARTS: Final = 2  # with 'parts', which a tfgraph that knows only the first format has to refuse
+
+
+@dataclass(frozen=True)
+class GraphFile:
+    """One graph of an exported model: its ONNX file, and what it takes and gives, by name, in its order."""
+
+    file: str
+    inputs: Mapping[str, TensorSpec]
+    outputs: Mapping[str, TensorSpec]
 
 
 @dataclass(frozen=True)
@@ -34,12 +48,14 @@ class Manifest:
     Attributes:
         target: the name of the target that it was made for.
         opset: the ONNX opset of the model.
-        inputs, outputs: of the model, by name, in its order.
+        inputs, outputs: of the model, by name, in its order; of one that runs as several graphs, the inputs of the first
+            and the outputs of the last.
         report: what the passes did, as `tfgraph.passes.report.Report.as_dict` gives it.
         model: what a user has to know about the model: its `task`, `model_type`, `max_length`, `labels`, `pooling` and
             the like; empty for a model that did not come from a checkpoint.
         files: the other files of the export, with their sizes in bytes.
         version: the version of tfgraph that made it.
+        parts: the graphs that the model runs as, by name: `model` alone, or `encoder` and `decoder`.
     """
 
     target: str
@@ -50,6 +66,11 @@ class Manifest:
     model: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, int] = field(default_factory=dict)
     version: str = __version__
+    parts: Mapping[str, GraphFile] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            object.__setattr__(self, "parts", {WHOLE_MODEL: GraphFile(MODEL_FILE, self.inputs, self.outputs)})
 
     @property
     def task(self) -> str | None:
@@ -68,8 +89,9 @@ class Manifest:
 
     def as_dict(self) -> dict[str, Any]:
         """The manifest as plain data, for JSON."""
+        whole = list(self.parts) == [WHOLE_MODEL]
         return {
-            "format": _FORMAT,
+            "format": _FORMAT if whole else _FORMAT_OF_PARTS,
             "tfgraph_version": self.version,
             "target": self.target,
             "opset": self.opset,
@@ -78,6 +100,7 @@ class Manifest:
             "report": dict(self.report),
             "model": dict(self.model),
             "files": dict(self.files),
+            **({} if whole else {"parts": [_part_as_dict(name, part) for name, part in self.parts.items()]}),
         }
 
     def save(self, folder: Path) -> None:
@@ -111,10 +134,10 @@ def read_manifest(folder: Path) -> Manifest:
         )
     content = read_json_object(path, ConfigError)
     found_format = content.get("format")
-    if found_format != _FORMAT:
+    if type(found_format) is not int or found_format not in (_FORMAT, _FORMAT_OF_PARTS):
         raise ConfigError(
-            f"{path} has the format {found_format!r}, and tfgraph {__version__} reads the format {_FORMAT}: use the "
-            f"tfgraph that wrote it ({content.get('tfgraph_version', 'unknown version')}), or export the model again"
+            f"{path} has the format {found_format!r}, and tfgraph {__version__} reads the formats {_FORMAT} and "
+            f"{_FORMAT_OF_PARTS}: use the tfgraph that wrote it ({content.get('tfgraph_version', 'unknown version')}), or export the model again"
         )
     try:
         return _from_dict(content)
@@ -144,7 +167,22 @@ def _from_dict(content: Mapping[str, Any]) -> Manifest:
         model=model,
         files=files,
         version=_field(content, "tfgraph_version", str),
+        parts=_parts(content) if content["format"] == _FORMAT_OF_PARTS else {},
     )
+
+
+def _parts(content: Mapping[str, Any]) -> dict[str, GraphFile]:
+    parts = {}
+    for given in _field(content, "parts", list):
+        if not isinstance(given, dict):
+            raise _Damage(f"'parts' holds {given!r}: expected objects with 'name', 'file', 'inputs' and 'outputs'")
+        file = _field(given, "file", str)
+        if file not in content["files"]:
+            raise _Damage(f"'parts' names the file {file!r}, which is not in 'files'")
+        parts[_field(given, "name", str)] = GraphFile(file, _specs(given, "inputs"), _specs(given, "outputs"))
+    if not parts:
+        raise _Damage("'parts' is empty: expected at least one graph")
+    return parts
 
 
 _KINDS = {dict: "an object", list: "an array", str: "a text", int: "an integer"}
@@ -160,6 +198,15 @@ def _field(content: Mapping[str, Any], name: str, kind: type) -> Any:
 def _specs(content: Mapping[str, Any], name: str) -> dict[str, TensorSpec]:
     specs = [_spec_from_dict(each, name) for each in _field(content, name, list)]
     return {spec.name: spec for spec in specs}
+
+
+def _part_as_dict(name: str, part: GraphFile) -> dict[str, Any]:
+    return {
+        "name": name,
+        "file": part.file,
+        "inputs": [_spec_as_dict(spec) for spec in part.inputs.values()],
+        "outputs": [_spec_as_dict(spec) for spec in part.outputs.values()],
+    }
 
 
 def _spec_as_dict(spec: TensorSpec) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Writing an ONNX model: to a file with its weights beside it, all or nothing, or to bytes for a session in memory.
+"""Writing ONNX models: one to a file, all or nothing; several that share weights; or to bytes for a session in memory.
 
 Making the model is the work of `lower.py`.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from tfgraph.backends.onnx.lower import CONSTANT_KEY
 from tfgraph.backends.onnx.model_file import decode_error
 from tfgraph.errors import CheckpointError, ExportError, TFGraphError
-from tfgraph.ir.constant import Constant
+from tfgraph.ir.constant import Constant, constant_key
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -75,6 +75,55 @@ def save_model(
         on_progress(total, total)
 
 
+def save_models(
+    models: Mapping[str, onnx_ir.Model], folder: Path, data_file: str, *, on_progress: Progress | None = None
+) -> None:
+    """Write models into `folder`, each to the file that it is named by, and their weights to one file, `data_file`.
+
+    Weights known to be the same are written once, whichever models use them. Small ones stay in the models' files. What
+    stops the writing leaves files behind: the folder should be one that can be thrown away.
+
+    Raises:
+        ExportError: the folder cannot be written, or the disk is full.
+        CheckpointError: a model has weights without values, or their file cannot be read any more.
+    """
+    import onnx_ir as ir
+
+    for file, model in models.items():
+        _check_weights(model, f"write {folder / file}")
+    same: dict[object, list[onnx_ir.Value]] = {}
+    for model in models.values():
+        for value, tensor in _initializers(model):
+            if tensor.nbytes > _INLINE_BYTES:
+                constant = tensor.meta.get(CONSTANT_KEY)
+                same.setdefault(constant_key(constant) if constant is not None else id(tensor), []).append(value)
+    tensors = [values[0].const_value for values in same.values() if values[0].const_value is not None]
+    total = sum(tensor.nbytes for tensor in tensors)
+
+    def report(tensor: onnx_ir.TensorProtocol, info: ir.external_data.CallbackInfo) -> None:
+        if on_progress is not None:
+            on_progress(min(info.offset, total), total)
+
+    try:
+        with _unwrapped():
+            written = ir.external_data.convert_tensors_to_external(
+                tensors, folder, data_file, alignment=_ALIGNMENT, callback=report
+            )
+            for values, place in zip(same.values(), written, strict=True):
+                for value in values:
+                    value.const_value = ir.ExternalTensor(
+                        data_file, place.offset, place.length, place.dtype,
+                        shape=place.shape, name=value.name or "", base_dir=folder,
+                    )  # fmt: skip
+            for file, model in models.items():
+                content = ir.serde.serialize_model(model).SerializeToString(deterministic=True)
+                (folder / file).write_bytes(content)
+    except OSError as error:
+        raise ExportError(f"cannot write into {folder}: {error.strerror or error}") from None
+    if on_progress is not None:
+        on_progress(total, total)
+
+
 def to_bytes(model: onnx_ir.Model) -> bytes:
     """The model as the bytes of an ONNX file with its weights inside, for a session in memory.
 
@@ -100,12 +149,7 @@ def _check_weights(model: onnx_ir.Model, what: str) -> int:
     Raises:
         CheckpointError: some have no values.
     """
-    tensors = [
-        (value.name, value.const_value)
-        for graph in model.graphs()
-        for value in graph.initializers.values()
-        if value.const_value is not None
-    ]
+    tensors = [(value.name, tensor) for value, tensor in _initializers(model)]
     constants = [(name, tensor.meta.get(CONSTANT_KEY)) for name, tensor in tensors]
     absent = [name for name, constant in constants if isinstance(constant, Constant) and not constant.has_data]
     if absent:
@@ -119,8 +163,13 @@ def _check_weights(model: onnx_ir.Model, what: str) -> int:
 
 def _has_large(model: onnx_ir.Model) -> bool:
     """Whether there is a weight that goes to external data at all."""
-    tensors = [value.const_value for graph in model.graphs() for value in graph.initializers.values()]
-    return any(tensor is not None and tensor.nbytes > _INLINE_BYTES for tensor in tensors)
+    return any(tensor.nbytes > _INLINE_BYTES for _, tensor in _initializers(model))
+
+
+def _initializers(model: onnx_ir.Model) -> list[tuple[onnx_ir.Value, onnx_ir.TensorProtocol]]:
+    """The weights of a model, with the values that stand for them."""
+    values = [value for graph in model.graphs() for value in graph.initializers.values()]
+    return [(value, value.const_value) for value in values if value.const_value is not None]
 
 
 def _write(model: onnx_ir.Model, path: Path, external: bool, total: int, on_progress: Progress | None) -> None:

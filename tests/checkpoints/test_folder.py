@@ -1,9 +1,10 @@
-"""Reading a checkpoint folder: one file, shards with and without an index, and folders that are not right."""
+"""Reading a checkpoint folder: one file, shards with and without an index, either format, and folders not right."""
 
 import json
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
 
 from tfgraph.checkpoints import read_config, read_weights
@@ -175,11 +176,88 @@ def test_tensor_in_two_files(tmp_path):
     assert "model.fp32.safetensors" in message
 
 
-def test_no_safetensors_file_says_what_is_there_and_how_to_convert(tmp_path):
+def _save_torch(path, arrays):
+    torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, path)
+
+
+def _sharded_torch(folder):
+    first, second = "pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"
+    _save_torch(folder / first, {"a": A, "b": B})
+    _save_torch(folder / second, {"c": C})
+    content = {"weight_map": {"a": first, "b": first, "c": second}}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "consolidated.00.pth", "weights.bin"])
+def test_torch_file(tmp_path, name):
+    _save_torch(tmp_path / name, {"a": A, "b": B, "c": C})
+    for left_by_trainer in ("training_args.bin", "optimizer.pt", "scheduler.pt", "rng_state_0.pth", "scaler.pt"):
+        (tmp_path / left_by_trainer).write_bytes(b"not weights")
+    _check_abc(read_weights(tmp_path))
+    _check_abc(read_weights(str(tmp_path / name)))
+
+
+def test_pytorch_model_comes_before_others(tmp_path):
+    _save_torch(tmp_path / "pytorch_model.bin", {"a": A, "b": B, "c": C})
+    _save_torch(tmp_path / "other.bin", {"a": A})
+    _check_abc(read_weights(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "other.safetensors"])
+def test_safetensors_come_before_torch(tmp_path, name):
+    save_file({"a": A, "b": B, "c": C}, tmp_path / name)
+    (tmp_path / "pytorch_model.bin").write_bytes(b"not read")
+    _check_abc(read_weights(tmp_path))
+
+
+def test_a_file_is_read_alone(tmp_path):
+    save_file({"a": A, "b": B, "c": C}, tmp_path / "one.safetensors")
+    save_file({"a": A}, tmp_path / "two.safetensors")
+    _check_abc(read_weights(tmp_path / "one.safetensors"))
+
+
+def test_torch_shards(tmp_path):
+    _sharded_torch(tmp_path)
+    _check_abc(read_weights(tmp_path))
+    (tmp_path / "pytorch_model.bin.index.json").unlink()
+    _check_abc(read_weights(tmp_path))
+
+
+def test_missing_torch_shard(tmp_path):
+    _sharded_torch(tmp_path)
+    (tmp_path / "pytorch_model-00002-of-00002.bin").unlink()
+    message = _weights_error(tmp_path)
+    assert "lacks pytorch_model-00002-of-00002.bin, which pytorch_model.bin.index.json names" in message
+    (tmp_path / "pytorch_model.bin.index.json").unlink()
+    assert "lacks pytorch_model-00002-of-00002.bin, 1 of 2 shards" in _weights_error(tmp_path)
+
+
+def test_tensor_absent_from_its_torch_shard(tmp_path):
+    _sharded_torch(tmp_path)
+    _save_torch(tmp_path / "pytorch_model-00002-of-00002.bin", {"d": C})
+    assert "pytorch_model-00002-of-00002.bin does not hold tensor 'c'" in _weights_error(tmp_path)
+
+
+def test_tensor_in_two_torch_files(tmp_path):
+    for name in ("one.bin", "two.pt"):
+        _save_torch(tmp_path / name, {"a": A})
+    message = _weights_error(tmp_path)
+    assert "tensor 'a' is in both" in message
+    assert "name the right one pytorch_model.bin" in message
+
+
+def test_damaged_torch_file_is_named(tmp_path):
     (tmp_path / "pytorch_model.bin").touch()
+    assert f"{tmp_path / 'pytorch_model.bin'} is empty" in _weights_error(tmp_path)
+
+
+def test_no_weights_says_what_is_there_and_how_to_convert(tmp_path):
+    (tmp_path / "model.h5").touch()
+    (tmp_path / "training_args.bin").touch()
     (tmp_path / "onnx").mkdir()
     message = _weights_error(tmp_path)
-    assert "holds no safetensors file; it holds onnx/, pytorch_model.bin." in message
+    assert "holds no safetensors file, and no torch file (.bin, .pt, .pth) of weights" in message
+    assert "it holds model.h5, onnx/, training_args.bin." in message
     assert "model.save_pretrained(folder, safe_serialization=True)" in message
 
 

@@ -44,13 +44,15 @@ def test_with_enough_beams_it_finds_the_best_of_all(seed, length_penalty):
 
 def test_prompts_that_have_ended_leave_the_batch():
     table = chain(1, 2, 3, 4, 5, 6, 7, 8, 9)
-    table[1:9, 0] = 19.0
+    table[:8, [0, 9]] = -20.0
+    table[8, 0] = 19.0
     decoder = BigramDecoder(table)
     asked = GenerationSettings(num_beams=2, eos_token_id=[0, 9], early_stopping=True, max_new_tokens=30)
     results = generate(decoder, [[8], [1]], asked)
     alone = generate(BigramDecoder(table), [[1]], asked)
+    assert [result.token_ids for result in results] == [(9,), (2, 3, 4, 5, 6, 7, 8, 9)]
     assert results[1].token_ids == alone[0].token_ids
-    assert ("step", 4) in decoder.sizes and ("step", 2) in decoder.sizes
+    assert [rows for call, rows in decoder.sizes if call != "select"] == [2, *[2] * 7]
 
 
 def test_a_prompt_does_not_depend_on_the_others(rng):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import tfgraph
-from tests.models.parity import BATCH, LENGTH, MASKS, random_model, save
+from tests.models.parity import BATCH, LENGTH, MASKS, max_error, random_model, save
 from tfgraph.ir.interpret import interpret
 from tfgraph.pretrained import Pretrained
 
@@ -85,7 +85,7 @@ def largest_error(ours: Mapping[str, np.ndarray], expected: Mapping[str, np.ndar
     assert sorted(ours) == sorted(expected)
     for name, array in expected.items():
         assert ours[name].shape == array.shape, name
-    return max(float(np.abs(ours[name] - array).max() / np.abs(array).max()) for name, array in expected.items())
+    return max_error(*(np.abs(ours[name] - array).max() / np.abs(array).max() for name, array in expected.items()))
 
 
 def names_in_transformers(name: str, aliases: Mapping[str, str], **settings: Any) -> dict[str, tuple[int, ...]]:

@@ -49,7 +49,7 @@ def test_every_kind_of_batch(changes: dict[str, object], tmp_path: Path) -> None
 
 
 def test_greedy_answers(tmp_path: Path) -> None:
-    model = biased_model()
+    model = biased_model(seed=8)  # whose answers differ
     assert_greedy_as_transformers(model, save(model, tmp_path))
 
 

@@ -67,7 +67,7 @@ def as_gpt2(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             fused = np.concatenate([weights[f"{path[:-1]}{part}.{kind}"] for part in "qkv"])
             kept[f"transformer.{path[:-1]}c_attn.{kind}"] = fused.T
         elif not path.endswith(("attn.k", "attn.v")):
-            turned = array.ndim == 2 and ".attn." in name or array.ndim == 2 and ".mlp." in name
+            turned = array.ndim == 2 and path.startswith("h.")
             kept[f"transformer.{name}"] = array.T if turned else array
     return kept
 

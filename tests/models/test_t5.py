@@ -52,7 +52,7 @@ def test_every_kind_of_batch_of_the_second_version(tmp_path: Path) -> None:
 
 
 def test_greedy_answers(tmp_path: Path) -> None:
-    model = random_model("T5ForConditionalGeneration", **SMALL)
+    model = untied_model(seed=9)  # whose answers differ
     assert_greedy_as_transformers(model, save(model, tmp_path))
 
 
@@ -106,15 +106,13 @@ def test_fused_operators_of_each_part(tmp_path: Path) -> None:
 
 def test_the_projections_of_the_text_are_in_the_encoder_alone(tmp_path: Path) -> None:
     graphs = {name: part.trace() for name, part in tfgraph.load(save(untied_model(), tmp_path)).parts.items()}
-    keys = [name for name, value in graphs["decoder"].outputs.items() if value.shape[1:] == (4, 5, 8)]
-    assert not keys
     weights = {name: {value.name for value in graph.constants} for name, graph in graphs.items()}
     assert {"cross.0.key.weight", "cross.1.value.weight"} <= weights["encoder"]
     assert not {name for name in weights["decoder"] if "cross_attention.key" in name}
     assert "decoder.layers.0.cross_attention.query.weight" in weights["decoder"]
-    assert graphs["encoder"].outputs["cross.1.value"].type.shape == graphs["decoder"].inputs["cross.1.value"].type.shape or (
-        str(graphs["encoder"].outputs["cross.1.value"].shape[2]) == "seq"
-    )
+    projected = {name for name in graphs["encoder"].outputs if name.startswith("cross.")}
+    assert projected == {f"cross.{layer}.{kind}" for layer in (0, 1) for kind in ("key", "value")}
+    assert projected == {name for name in graphs["decoder"].inputs if name.startswith("cross.")}
 
 
 def test_several_graphs_are_not_traced_as_one(tmp_path: Path) -> None:
@@ -169,6 +167,8 @@ def test_settings_that_are_refused(setting: dict[str, object], message: str) -> 
 
 
 def test_a_configuration_says_the_same_as_the_file() -> None:
-    config = T5Config.from_dict({**SMALL, "feed_forward_proj": "gated-silu", "n_positions": 99, "num_decoder_layers": 5})
+    config = T5Config.from_dict(
+        {**SMALL, "feed_forward_proj": "gated-silu", "n_positions": 99, "num_decoder_layers": 5}
+    )
     assert (config.hidden_act, config.gated, config.max_length) == ("silu", True, 99)
     assert (config.decoder_layers, config.decoder_heads, config.output_scale) == (5, 4, 36**-0.5)

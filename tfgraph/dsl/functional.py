@@ -377,3 +377,20 @@ def getitem(x: Operand, key: Any) -> Tensor:
 def argmax(x: Operand, axis: int = -1, keepdims: bool = False) -> Tensor:
     """The index of the largest element along `axis`, the first of equals, as int64."""
     return _apply("ArgMax", as_tensor(x), axis=axis, keepdims=int(keepdims))
+
+
+def top_k(x: Operand, k: int, axis: int = -1) -> tuple[Tensor, Tensor]:
+    """The `k` largest elements along `axis`, the largest first, and their indices as int64."""
+    trace = current_trace()
+    values, indices = trace.emit("TopK", (as_tensor(x), trace.ints([k])), {"axis": axis}, 2)
+    return values, indices
+
+
+def nonzero(x: Operand) -> Tensor:
+    """Where `x` is not zero or false: int64 [rank, found], in the order of the elements; `found` is a size of its own."""
+    return _apply("NonZero", as_tensor(x))
+
+
+def scatter_rows(x: Operand, places: Operand, rows: Operand) -> Tensor:
+    """`x` [N, ...] with `rows` [M, ...] in the places `places` [M] of its first axis; no place may come twice."""
+    return _apply("ScatterND", as_tensor(x), unsqueeze(places, (-1,)), as_tensor(rows))

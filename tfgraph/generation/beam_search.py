@@ -15,11 +15,12 @@ import numpy as np
 
 from tfgraph.generation.decoder import Decoder, Ids
 from tfgraph.generation.history import History
-from tfgraph.generation.logprobs import likeliest, log_softmax
+from tfgraph.generation.logprobs import log_softmax
 from tfgraph.generation.processors import Scores, make_processors, process
 from tfgraph.generation.prompts import PromptBatch
 from tfgraph.generation.results import FinishReason, Generation
 from tfgraph.generation.scores import as_scores, require_a_choice
+from tfgraph.generation.selection import likeliest
 from tfgraph.generation.settings import GenerationSettings
 from tfgraph.generation.stopping import Stopping, room
 from tfgraph.generation.text_stream import TextStream

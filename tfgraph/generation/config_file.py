@@ -41,9 +41,7 @@ _NOT_FOLLOWED: Final[dict[str, tuple[object, ...]]] = {
 }
 
 
-def settings_from_config(
-    config: Mapping[str, Any], **overrides: Any
-) -> tuple[GenerationSettings, dict[str, object]]:
+def settings_from_config(config: Mapping[str, Any], **overrides: Any) -> tuple[GenerationSettings, dict[str, object]]:
     """The settings that a checkpoint asks for, with `overrides` in place of the file's own.
 
     What the file says about sampling is left out where the outcome does not sample, and what it says about beams where

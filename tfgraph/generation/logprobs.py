@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tfgraph.generation.decoder import Ids
 from tfgraph.generation.processors import Scores
 from tfgraph.generation.results import TokenLogprobs
+from tfgraph.generation.selection import likeliest
 
 
 def log_softmax(scores: Scores) -> Scores:
@@ -25,16 +25,3 @@ def token_logprobs(logprobs: Scores, token_id: int, count: int) -> TokenLogprobs
     """
     top = likeliest(logprobs, count)
     return TokenLogprobs(token_id, float(logprobs[token_id]), tuple((int(each), float(logprobs[each])) for each in top))
-
-
-def likeliest(scores: Scores, count: int) -> Ids:
-    """The places of the `count` largest scores of [V], largest first, the lower place first if tied.
-
-    At most as many as there are scores; those of minus infinity, which stand for what is ruled out, are left out.
-    """
-    count = min(count, scores.size)
-    if count == 0:
-        return np.empty(0, dtype=np.int64)
-    smallest = np.partition(scores, scores.size - count)[scores.size - count]
-    places = np.flatnonzero(scores >= smallest if smallest > -np.inf else scores > smallest)  # ascending
-    return places[np.argsort(-scores[places], kind="stable")][:count]

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from tfgraph.generation.decoder import Ids
 from tfgraph.generation.processors import Scores
+from tfgraph.generation.selection import kth_largest
 from tfgraph.generation.settings import GenerationSettings
 
 _FIRST_GUESS = 256  # tokens that usually hold the probability that top-p asks for
-_GROWTH = 16
+_GROWTH = 8
+_BLOCK = 256  # tokens summed up at a time, to find where a draw falls
 SMALLEST_TEMPERATURE = float(np.finfo(np.float32).tiny)
 """What a lower temperature counts as; 0 itself is greedy decoding and does not come here."""
 
@@ -31,7 +33,7 @@ def distribution(scores: Scores, settings: GenerationSettings) -> tuple[Ids, NDA
     """
     token_ids = None
     if 0 < settings.top_k < scores.size:
-        token_ids = np.flatnonzero(scores >= _largest(scores, settings.top_k)[0])
+        token_ids = np.flatnonzero(scores >= kth_largest(scores, settings.top_k))
         scores = scores[token_ids]
     temperature = np.float32(max(settings.temperature, SMALLEST_TEMPERATURE))
     with np.errstate(over="ignore"):  # a tiny temperature leaves the likeliest alone: exp(-inf) = 0
@@ -55,19 +57,22 @@ def nucleus_threshold(weights: NDArray[np.float32], top_p: float) -> np.float32:
     needed = top_p * weights.sum(dtype=np.float64)
     count = min(_FIRST_GUESS, weights.size)
     while True:
-        likeliest = np.sort(_largest(weights, count))[::-1]
+        likeliest = np.sort(weights[weights >= kth_largest(weights, count)])[::-1]  # more than `count` if some are tied
         reached = np.cumsum(likeliest.astype(np.float64))
         if reached[-1] >= needed or count == weights.size:
-            place = min(int(np.searchsorted(reached, needed)), count - 1)
+            place = min(int(np.searchsorted(reached, needed)), likeliest.size - 1)
             return np.float32(likeliest[place])
         count = min(count * _GROWTH, weights.size)
 
 
 def draw(token_ids: Ids, weights: NDArray[np.float32], generator: np.random.Generator) -> int:
     """One of the tokens, each with a probability in proportion to its weight; takes one number of the generator."""
-    reached = np.cumsum(weights.astype(np.float64))
-    place = int(np.searchsorted(reached, generator.random() * reached[-1], side="right"))
-    return int(token_ids[min(place, token_ids.size - 1)])
+    blocks = np.cumsum(np.add.reduceat(weights, np.arange(0, weights.size, _BLOCK), dtype=np.float64))
+    target = generator.random() * blocks[-1]
+    block = _place(blocks, target)
+    before = blocks[block - 1] if block else 0.0
+    inside = np.cumsum(weights[block * _BLOCK : (block + 1) * _BLOCK], dtype=np.float64)
+    return int(token_ids[block * _BLOCK + _place(inside, target - before)])
 
 
 def make_generators(seed: int | None, prompts: int, sequences: int) -> list[np.random.Generator]:
@@ -84,6 +89,6 @@ def make_generators(seed: int | None, prompts: int, sequences: int) -> list[np.r
     ]
 
 
-def _largest(values: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    """The `count` largest values: the smallest of them first, the others in any order."""
-    return np.partition(values, values.size - count)[values.size - count :]
+def _place(reached: NDArray[np.float64], target: float) -> int:
+    """The first place whose running sum is above the target; the last one if rounding leaves none."""
+    return min(int(np.searchsorted(reached, target, side="right")), reached.size - 1)

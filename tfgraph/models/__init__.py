@@ -10,7 +10,18 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-__all__ = ["bert", "configs", "family", "pooling", "registry"]
+__all__ = [
+    "albert",
+    "bert",
+    "configs",
+    "distilbert",
+    "electra",
+    "family",
+    "megatron_bert",
+    "pooling",
+    "registry",
+    "roberta",
+]
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tfgraph.dsl import functional as F
-from tfgraph.dsl.layers.blocks import BlockOptions, DecoderBlock, EncoderBlock
+from tfgraph.dsl.layers.blocks import BlockOptions
 from tfgraph.dsl.layers.embedding import Embedding
 from tfgraph.dsl.layers.linear import Linear
 from tfgraph.dsl.layers.norms import LayerNorm
@@ -25,8 +25,15 @@ from tfgraph.ir.transforms import reshaped
 from tfgraph.models.causal_lm import at_last_token
 from tfgraph.models.config_fields import require_settings
 from tfgraph.models.family import Architecture, Family
-from tfgraph.models.names import below
-from tfgraph.models.seq2seq import DecoderStack, EncoderStack, Seq2SeqModel, StackParts
+from tfgraph.models.names import attention_names, below
+from tfgraph.models.seq2seq import (
+    DecoderStack,
+    EncoderStack,
+    Seq2SeqModel,
+    StackParts,
+    decoder_blocks,
+    encoder_blocks,
+)
 from tfgraph.models.seq2seq_config import Seq2SeqConfig
 from tfgraph.models.seq2seq_lm import Seq2SeqLM, seq2seq_architectures
 
@@ -100,15 +107,10 @@ class BartModel(Seq2SeqModel):
                 embedding_norm=LayerNorm(hidden_size, _EPS),
             )
 
-        encoder_layers = (
-            EncoderBlock(hidden_size, config.num_attention_heads, config.intermediate_size, options)
-            for _ in range(config.num_hidden_layers)
+        super().__init__(
+            EncoderStack(word, encoder_blocks(config, options), parts()),
+            DecoderStack(word, decoder_blocks(config, options), parts()),
         )
-        decoder_layers = (
-            DecoderBlock(hidden_size, config.decoder_heads, config.decoder_mlp_size, options, cross_attention=True)
-            for _ in range(config.decoder_layers)
-        )
-        super().__init__(EncoderStack(word, encoder_layers, parts()), DecoderStack(word, decoder_layers, parts()))
 
 
 class BartClassifier(Module):
@@ -145,9 +147,7 @@ def build_lm_without_bias(config: BartConfig) -> Seq2SeqLM:
     return Seq2SeqLM(config, BartModel(config), config.tie_word_embeddings)
 
 
-def _attention(ours: str, theirs: str) -> dict[str, str]:
-    parts = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "output": "out_proj"}
-    return {f"{ours}.{part}": f"{theirs}.{name}" for part, name in parts.items()}
+_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 
 def _stack(stack: str) -> dict[str, str]:
@@ -155,7 +155,7 @@ def _stack(stack: str) -> dict[str, str]:
     return {
         f"{stack}.position": f"{stack}.embed_positions",
         f"{stack}.embedding_norm": f"{stack}.layernorm_embedding",
-        **_attention(f"{layer}.attention", f"{layer}.self_attn"),
+        **attention_names(f"{layer}.attention", f"{layer}.self_attn", *_PROJECTIONS),
         f"{layer}.norm1": f"{layer}.self_attn_layer_norm",
         f"{layer}.mlp.up": f"{layer}.fc1",
         f"{layer}.mlp.down": f"{layer}.fc2",
@@ -168,7 +168,7 @@ NAMES = {
     **_stack("encoder"),
     **_stack("decoder"),
     "decoder.layers.{}.cross_norm": "decoder.layers.{}.encoder_attn_layer_norm",
-    **_attention("decoder.layers.{}.cross_attention", "decoder.layers.{}.encoder_attn"),
+    **attention_names("decoder.layers.{}.cross_attention", "decoder.layers.{}.encoder_attn", *_PROJECTIONS),
 }
 """Module path to checkpoint name, for `BartModel`."""
 

@@ -61,7 +61,7 @@ def decoder_blocks(
     )
     sizes = (config.hidden_size, config.num_attention_heads, config.mlp_size)
     each = [{}] * config.num_hidden_layers if by_layer is None else by_layer
-    return [DecoderBlock(*sizes, options, **particular, **own) for own in each]
+    return [DecoderBlock(*sizes, options, **{**particular, **own}) for own in each]
 
 
 class TextDecoder(Module):

@@ -1,4 +1,4 @@
-"""`Family`, `Architecture`, `Part`: what a model family's file says of itself, so that checkpoints can be loaded into it.
+"""`Family`, `Architecture`, `Part`: what a family's file says of itself, so that checkpoints can be loaded into it.
 
 Which families there are is in `registry.py`; reading a checkpoint is the business of `tfgraph.pretrained`.
 """

@@ -84,6 +84,38 @@ def split_groups(
     return result
 
 
+def split_experts(weights: Weights, tensor: str, num_experts: int, parts: Mapping[str, int]) -> dict[str, Constant]:
+    """The weights, with each tensor that stacks the matrices of all experts cut into one for each expert and part.
+
+    Args:
+        tensor: how the tensor's name ends, such as `mlp.experts.gate_up_proj`; its shape is [experts, rows, in].
+        parts: what is put in the place of that ending, `{}` in it being the number of the expert, and `.weight` after
+            it; with its rows.
+
+    Raises:
+        CheckpointError: a tensor is of another number of experts or rows.
+    """
+    result: dict[str, Constant] = {}
+    for name, constant in weights.items():
+        if not f".{name}".endswith(f".{tensor}"):
+            result[name] = constant
+            continue
+        rows = sum(parts.values())
+        if len(constant.shape) != 3 or constant.shape[:2] != (num_experts, rows):
+            raise CheckpointError(
+                f"tensor '{name}' has the shape {list(constant.shape)}, and by the configuration there are "
+                f"{num_experts} experts with {rows} rows: the weights and the configuration are of different models"
+            )
+        for expert in range(num_experts):
+            matrix = reshaped(sliced(constant, 0, expert, expert + 1), constant.shape[1:])
+            start = 0
+            for part, size in parts.items():
+                path = name.removesuffix(tensor) + part.format(expert)
+                result[f"{path}.weight"] = sliced(matrix, 0, start, start + size)
+                start += size
+    return result
+
+
 def query_key_value(sizes: Sequence[int]) -> dict[str, int]:
     """The usual three parts, with their sizes."""
     return dict(zip(("query", "key", "value"), sizes, strict=True))

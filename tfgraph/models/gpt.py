@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
-from tfgraph.dsl.layers.blocks import BlockOptions, DecoderBlock
 from tfgraph.dsl.layers.positions import LearnedPositions
 from tfgraph.models.causal_lm import decoder_architectures
-from tfgraph.models.decoder import DecoderParts, TextDecoder
+from tfgraph.models.decoder import DecoderParts, TextDecoder, decoder_blocks
 from tfgraph.models.decoder_config import DecoderConfig
 from tfgraph.models.family import Family
 from tfgraph.models.gpt2 import adapt
@@ -48,15 +47,8 @@ class GPTModel(TextDecoder):
     """The decoder: learned positions, and blocks that normalise after the residual sums, so that none is left last."""
 
     def __init__(self, config: GPTConfig) -> None:
-        options = BlockOptions(norm="post", eps=config.norm_eps, activation=config.hidden_act)
-        super().__init__(
-            config,
-            (
-                DecoderBlock(config.hidden_size, config.num_attention_heads, config.mlp_size, options)
-                for _ in range(config.num_hidden_layers)
-            ),
-            DecoderParts(position=LearnedPositions(config.max_position_embeddings, config.hidden_size)),
-        )
+        position = LearnedPositions(config.max_position_embeddings, config.hidden_size)
+        super().__init__(config, decoder_blocks(config, norm="post"), DecoderParts(position=position))
 
 
 NAMES = {

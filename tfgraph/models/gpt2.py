@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from tfgraph.dsl.layers.blocks import BlockOptions, DecoderBlock
+from tfgraph.dsl.layers.blocks import DecoderBlock
 from tfgraph.dsl.layers.norms import LayerNorm
 from tfgraph.dsl.layers.positions import LearnedPositions
 from tfgraph.ir.constant import Constant
 from tfgraph.models.causal_lm import decoder_architectures
 from tfgraph.models.config_fields import require_settings
-from tfgraph.models.decoder import DecoderParts, TextDecoder
+from tfgraph.models.decoder import DecoderParts, TextDecoder, decoder_blocks
 from tfgraph.models.decoder_config import DecoderConfig
 from tfgraph.models.family import Family
 from tfgraph.models.fused_weights import query_key_value, split_rows, transpose_matrices
@@ -49,28 +49,15 @@ class GPT2Model(TextDecoder):
     """The decoder: learned positions, blocks that normalise before attention and MLP, a last normalisation.
 
     Args:
-        blocks: what each block is like, where they are not as `block_options` says (GPT-3, GPT-Neo).
+        layers: the blocks, where they are not all the same (GPT-3, GPT-Neo).
     """
 
-    def __init__(self, config: DecoderConfig, blocks: Sequence[BlockOptions] | None = None) -> None:
-        if blocks is None:
-            blocks = [block_options(config)] * config.num_hidden_layers
-        super().__init__(
-            config,
-            (
-                DecoderBlock(config.hidden_size, config.num_attention_heads, config.mlp_size, options)
-                for options in blocks
-            ),
-            DecoderParts(
-                position=LearnedPositions(config.max_position_embeddings, config.hidden_size),
-                norm=LayerNorm(config.hidden_size, config.norm_eps),
-            ),
+    def __init__(self, config: DecoderConfig, layers: Sequence[DecoderBlock] | None = None) -> None:
+        parts = DecoderParts(
+            position=LearnedPositions(config.max_position_embeddings, config.hidden_size),
+            norm=LayerNorm(config.hidden_size, config.norm_eps),
         )
-
-
-def block_options(config: DecoderConfig) -> BlockOptions:
-    """What GPT-2's blocks are like, all of them the same."""
-    return BlockOptions(eps=config.norm_eps, activation=config.hidden_act, head_dim=config.head_dim)
+        super().__init__(config, decoder_blocks(config) if layers is None else layers, parts)
 
 
 NAMES = {

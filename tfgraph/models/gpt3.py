@@ -7,14 +7,15 @@ Source: Brown et al., "Language Models are Few-Shot Learners", 2020, section 2.1
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from tfgraph.dsl.layers.choices import require_positive
 from tfgraph.models.causal_lm import decoder_architectures
+from tfgraph.models.decoder import decoder_blocks
 from tfgraph.models.family import Family
 from tfgraph.models.gpt2 import FAMILY as GPT2
-from tfgraph.models.gpt2 import NAMES, GPT2Config, GPT2Model, block_options
+from tfgraph.models.gpt2 import NAMES, GPT2Config, GPT2Model
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,8 @@ class GPT3Model(GPT2Model):
     """
 
     def __init__(self, config: GPT3Config) -> None:
-        dense = block_options(config)
-        banded = replace(dense, window=config.window_size)
-        super().__init__(config, [banded if layer % 2 else dense for layer in range(config.num_hidden_layers)])
+        windows = [config.window_size if layer % 2 else None for layer in range(config.num_hidden_layers)]
+        super().__init__(config, decoder_blocks(config, [{"window": window} for window in windows]))
 
 
 FAMILY = Family(

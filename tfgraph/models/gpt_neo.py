@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
-from tfgraph.dsl.layers.blocks import BlockOptions
 from tfgraph.dsl.layers.choices import require_positive
 from tfgraph.errors import ConfigError
 from tfgraph.models.causal_lm import decoder_architectures
+from tfgraph.models.decoder import decoder_blocks
 from tfgraph.models.decoder_config import DecoderConfig
 from tfgraph.models.family import Family
 from tfgraph.models.gpt2 import NAMES as GPT2_NAMES
-from tfgraph.models.gpt2 import GPT2Model, block_options
+from tfgraph.models.gpt2 import GPT2Model
 
 GLOBAL, LOCAL = "global", "local"
 
@@ -91,10 +91,9 @@ class GPTNeoModel(GPT2Model):
     """GPT-2's decoder with local attention in some layers, unscaled scores, and no biases on query, key and value."""
 
     def __init__(self, config: GPTNeoConfig) -> None:
-        options: BlockOptions = replace(block_options(config), bias=False, out_bias=True, mlp_bias=True, scale=1.0)
-        super().__init__(
-            config, [replace(options, window=config.window(layer)) for layer in range(config.num_hidden_layers)]
-        )
+        by_layer = [{"window": config.window(layer)} for layer in range(config.num_hidden_layers)]
+        layers = decoder_blocks(config, by_layer, bias=False, out_bias=True, mlp_bias=True, scale=1.0)
+        super().__init__(config, layers)
 
 
 NAMES = {

@@ -30,6 +30,12 @@ def checkpoint_name(path: str, names: Mapping[str, str]) -> str:
     return f"{name.format(*_NUMBER.findall(path))}.{parameter}"
 
 
+def attention_names(ours: str, theirs: str, query: str, key: str, value: str, output: str) -> dict[str, str]:
+    """The entries for the four projections of the attention at `ours`, which are at `theirs` under the given names."""
+    projections = {"query": query, "key": key, "value": value, "output": output}
+    return {f"{ours}.{projection}": f"{theirs}.{name}" for projection, name in projections.items()}
+
+
 def below(names: Mapping[str, str], path: str, prefix: str) -> dict[str, str]:
     """The table `names` for a model that holds the described one at `path`, and whose checkpoints prefix it."""
     return {f"{path}.{ours}": f"{prefix}.{theirs}" if prefix else theirs for ours, theirs in names.items()}

@@ -12,17 +12,16 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tfgraph.dsl.layers.attention import KeyValue
-from tfgraph.dsl.layers.blocks import BlockOptions, DecoderBlock
+from tfgraph.dsl.layers.blocks import DecoderBlock
 from tfgraph.dsl.layers.norms import LayerNorm
 from tfgraph.dsl.layers.positions import LearnedPositions, sequence_positions
 from tfgraph.dsl.tensor import Tensor
 from tfgraph.models.causal_lm import decoder_architectures
 from tfgraph.models.config_fields import require_settings
-from tfgraph.models.decoder import DecoderParts, TextDecoder
+from tfgraph.models.decoder import DecoderParts, TextDecoder, decoder_blocks
 from tfgraph.models.decoder_config import DecoderConfig
 from tfgraph.models.family import Family
 from tfgraph.models.gpt2 import NAMES as GPT2_NAMES
-from tfgraph.models.gpt2 import block_options
 
 
 @dataclass(frozen=True)
@@ -56,28 +55,50 @@ class QueryLayer(DecoderBlock):
     "the subsequent computation of MHA and FFN remains the same".
     """
 
-    def __init__(self, config: PanguAlphaConfig, options: BlockOptions) -> None:
-        super().__init__(config.hidden_size, config.num_attention_heads, config.mlp_size, options)
+    def __init__(self, config: PanguAlphaConfig) -> None:
+        super().__init__(
+            config.hidden_size,
+            config.num_attention_heads,
+            config.mlp_size,
+            eps=config.norm_eps,
+            activation=config.hidden_act,
+            head_dim=config.head_size,
+        )
         self.input_norm = LayerNorm(config.hidden_size, config.norm_eps)
         self.next_position = LearnedPositions(config.max_position_embeddings, config.hidden_size)
 
     def forward(
         self,
         x: Tensor,
+        context: Tensor | KeyValue | None = None,
+        attention_mask: Tensor | None = None,
+        context_mask: Tensor | None = None,
+        position_bias: Tensor | None = None,
         position_ids: Tensor | None = None,
         past_key_value: KeyValue | None = None,
-        **others: Any,
+        use_cache: bool = False,
+        cache_lengths: Tensor | None = None,
+        queries: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, KeyValue]:
         """[batch, seq, hidden_size] -> the same shape; the arguments are those of `DecoderBlock`.
 
         `position_ids` are those of the tokens read: row n of the table of next positions is for the token after n.
+        `queries` are made here.
         """
         if position_ids is None:
             past = 0 if past_key_value is None else past_key_value[0].shape[2]
             position_ids = sequence_positions(x.shape[0], x.shape[1], past)
-        queries = self.next_position(x, position_ids)
         return super().forward(
-            self.input_norm(x), position_ids=position_ids, past_key_value=past_key_value, queries=queries, **others
+            self.input_norm(x),
+            context,
+            attention_mask,
+            context_mask,
+            position_bias,
+            position_ids,
+            past_key_value,
+            use_cache,
+            cache_lengths,
+            queries=self.next_position(x, position_ids),
         )
 
 
@@ -85,14 +106,9 @@ class PanguAlphaModel(TextDecoder):
     """The decoder: learned positions, GPT-2's blocks, and the query layer on top of them."""
 
     def __init__(self, config: PanguAlphaConfig) -> None:
-        options = block_options(config)
-        layers = [
-            DecoderBlock(config.hidden_size, config.num_attention_heads, config.mlp_size, options)
-            for _ in range(config.num_hidden_layers - 1)
-        ]
         super().__init__(
             config,
-            [*layers, QueryLayer(config, options)],
+            [*decoder_blocks(config)[:-1], QueryLayer(config)],
             DecoderParts(position=LearnedPositions(config.max_position_embeddings, config.hidden_size)),
         )
 

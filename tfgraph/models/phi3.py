@@ -12,56 +12,48 @@ from typing import Any, ClassVar
 
 from tfgraph.dsl.layers.choices import require_positive
 from tfgraph.dsl.layers.long_rotary import LongRotaryPositions, extension_scale
-from tfgraph.dsl.layers.norms import RMSNorm
 from tfgraph.dsl.layers.rotary import RotaryPositions
 from tfgraph.errors import ConfigError
 from tfgraph.ir.constant import Constant
 from tfgraph.models.causal_lm import decoder_architectures
-from tfgraph.models.decoder import DecoderParts, TextDecoder, decoder_blocks
-from tfgraph.models.decoder_config import DecoderConfig
+from tfgraph.models.config_fields import require_settings
 from tfgraph.models.family import Family
 from tfgraph.models.fused_weights import query_key_value, split_rows
+from tfgraph.models.rotary_decoder import FULL, IGNORED, NAMES, SLIDING, RotaryDecoder, RotaryDecoderConfig
 from tfgraph.models.rotary_settings import DEFAULT, read_rotary_settings, require_positive_number
 
 LONG = ("longrope", "su", "yarn")
-"""What Phi-3's releases have called their way of scaling, in the course of time."""
+"""What Phi-3's releases have called their way of reaching longer texts, in the course of time."""
 
 
 @dataclass(frozen=True)
-class Phi3Config(DecoderConfig):
-    """The sizes and choices of Phi-3; see `DecoderConfig`.
+class Phi3Config(RotaryDecoderConfig):
+    """The sizes and choices of Phi-3; see `RotaryDecoderConfig`.
 
     Attributes:
-        rope_theta: from which the wavelengths of rotary positions are computed.
-        partial_rotary_factor: how much of a head they turn.
+        partial_rotary_factor: how much of a head rotary positions turn.
         short_factors, long_factors: for models that were extended, what wavelengths are multiplied by, for texts up to
             `original_max_position_embeddings` and for longer ones; see `LongRotaryPositions`.
         original_max_position_embeddings: the length before a model was extended.
         extension: how much longer its texts became; the ratio of the two lengths if not given.
         attention_factor: what its sines and cosines are multiplied by; what `extension_scale` says if not given.
-        sliding_window: a position attends to the last so many positions, itself included; to all if not given.
     """
 
     model_type: ClassVar[str] = "phi3"
-    aliases: ClassVar[Mapping[str, str]] = {"rms_norm_eps": "norm_eps"}
 
-    hidden_act: str = "silu"
-    tie_word_embeddings: bool = False
-    rope_theta: float = 10000.0
+    norm_eps: float = 1e-5
     partial_rotary_factor: float = 1.0
     short_factors: tuple[float, ...] = ()
     long_factors: tuple[float, ...] = ()
     original_max_position_embeddings: int = 4096
     extension: float | None = None
     attention_factor: float | None = None
-    sliding_window: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_positive(
-            sliding_window=self.sliding_window,
-            original_max_position_embeddings=self.original_max_position_embeddings,
-        )
+        require_positive(original_max_position_embeddings=self.original_max_position_embeddings)
+        if self.short_factors and self.rope_scaling is not None:
+            raise ConfigError("short_factors and rope_scaling are both given: expected one way to reach longer texts")
         for name in ("short_factors", "long_factors"):
             count = len(getattr(self, name))
             if (self.short_factors or self.long_factors) and count != self.rotary_dim // 2:
@@ -77,17 +69,43 @@ class Phi3Config(DecoderConfig):
 
     @property
     def rotary_scale(self) -> float:
-        """What sines and cosines are multiplied by."""
+        """What sines and cosines are multiplied by in a model that was extended."""
         if self.attention_factor is not None:
             return self.attention_factor
         original = self.original_max_position_embeddings
         return extension_scale(self.extension or self.max_position_embeddings / original, original)
+
+    def rotary_positions(self) -> Mapping[str, RotaryPositions | LongRotaryPositions]:
+        """The rotations of all layers."""
+        rotary: RotaryPositions | LongRotaryPositions
+        if self.short_factors:
+            rotary = LongRotaryPositions(
+                self.head_size,
+                self.short_factors,
+                self.long_factors,
+                self.original_max_position_embeddings,
+                self.rope_theta,
+                self.rotary_scale,
+            )
+        else:
+            rotary = RotaryPositions(
+                self.head_size,
+                self.rope_theta,
+                self.max_position_embeddings,
+                rotary_dim=self.rotary_dim,
+                scaling=self.rope_scaling,
+            )
+        return dict.fromkeys((FULL, SLIDING), rotary)
 
     @classmethod
     def _read_more(cls, given: Mapping[str, Any], source: str) -> dict[str, Any]:
         rotary = read_rotary_settings(given, source, kinds=(DEFAULT, *LONG))
         values: dict[str, Any] = {"rope_theta": rotary.base, "partial_rotary_factor": rotary.fraction}
         return values if rotary.kind == DEFAULT else {**values, **_long_settings(rotary.scaling, given, source)}
+
+    @classmethod
+    def _refuse_unsupported(cls, given: Mapping[str, Any], source: str) -> None:
+        require_settings(given, source, {"attention_bias": False})
 
 
 def _long_settings(scaling: Mapping[str, Any], given: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -104,60 +122,29 @@ def _long_settings(scaling: Mapping[str, Any], given: Mapping[str, Any], source:
         if scaling.get(theirs) is not None:
             values[ours] = require_positive_number(source, theirs, scaling[theirs])
     original = "original_max_position_embeddings"
-    outside = given.get(original, Phi3Config.original_max_position_embeddings)
-    if scaling.get(original, outside) != outside:
+    inside, outside = scaling.get(original), given.get(original) or Phi3Config.original_max_position_embeddings
+    if inside not in (None, outside):
         raise ConfigError(
-            f"{source}: '{original}' is {scaling[original]!r} in the settings of rotary positions, and {outside!r} "
+            f"{source}: '{original}' is {inside!r} in the settings of rotary positions, and {outside!r} "
             "outside them: expected the same number in both places"
         )
     return values
 
 
-class Phi3Model(TextDecoder):
-    """The decoder: root-mean-square norms, a gated MLP without biases, heads of key and value that may be shared."""
+class Phi3Model(RotaryDecoder):
+    """The decoder: LLaMA's, without biases; its positions may turn a part of each head, and change with the length."""
 
     def __init__(self, config: Phi3Config) -> None:
-        super().__init__(
-            config,
-            decoder_blocks(
-                config,
-                norm_type="rms",
-                gated=True,
-                bias=False,
-                window=config.sliding_window,
-                rotary=_rotary(config),
-            ),
-            DecoderParts(norm=RMSNorm(config.hidden_size, config.norm_eps)),
-        )
+        super().__init__(config)
 
 
-def _rotary(config: Phi3Config) -> RotaryPositions | LongRotaryPositions:
-    if not config.short_factors:
-        return RotaryPositions(
-            config.head_size, config.rope_theta, config.max_position_embeddings, rotary_dim=config.rotary_dim
-        )
-    return LongRotaryPositions(
-        config.head_size,
-        config.short_factors,
-        config.long_factors,
-        config.original_max_position_embeddings,
-        config.rope_theta,
-        config.rotary_scale,
-    )
-
-
-NAMES = {
-    "word": "embed_tokens",
-    "layers.{}.norm1": "layers.{}.input_layernorm",
+PHI3_NAMES = {
+    **NAMES,
     "layers.{}.attention.query": "layers.{}.self_attn.qkv_proj.query",
     "layers.{}.attention.key": "layers.{}.self_attn.qkv_proj.key",
     "layers.{}.attention.value": "layers.{}.self_attn.qkv_proj.value",
-    "layers.{}.attention.output": "layers.{}.self_attn.o_proj",
-    "layers.{}.norm2": "layers.{}.post_attention_layernorm",
     "layers.{}.mlp.gate": "layers.{}.mlp.gate_up_proj.gate",
     "layers.{}.mlp.up": "layers.{}.mlp.gate_up_proj.up",
-    "layers.{}.mlp.down": "layers.{}.mlp.down_proj",
-    "norm": "norm",
 }
 """Module path to checkpoint name, for `Phi3Model`."""
 
@@ -172,16 +159,16 @@ def adapt(weights: Mapping[str, Constant], config: Phi3Config) -> Mapping[str, C
 FAMILY = Family(
     model_type="phi3",
     config=Phi3Config,
-    architectures=decoder_architectures("Phi3", Phi3Model, NAMES),
+    architectures=decoder_architectures("Phi3", Phi3Model, PHI3_NAMES),
     inputs=("input_ids", "attention_mask"),
-    ignored=("*rotary_emb.inv_freq", "lm_head.weight", "score.*"),
+    ignored=IGNORED,
     adapt=adapt,
 )
 
 _MINI = Phi3Config(32064, 3072, 32, 32, 4096, 8192, sliding_window=2047)
 _MEDIUM = Phi3Config(32064, 5120, 40, 40, 4096, 17920, num_key_value_heads=10, sliding_window=2047)
 
-CONFIGS = {  # those extended to longer texts have the same weights' shapes, and factors that come with a checkpoint
+CONFIGS = {  # those extended to longer texts have the same sizes, and factors that come with the checkpoint
     "phi-3-mini-4k": _MINI,
     "phi-3-medium-4k": _MEDIUM,
     "phi-4": replace(

@@ -36,6 +36,14 @@ FAMILIES = {
     "t5": "tfgraph.models.t5",
     "bart": "tfgraph.models.bart",
     "transformer": "tfgraph.models.transformer",
+    "llama": "tfgraph.models.llama",
+    "mistral": "tfgraph.models.mistral",
+    "qwen2": "tfgraph.models.qwen2",
+    "qwen3": "tfgraph.models.qwen3",
+    "gemma": "tfgraph.models.gemma",
+    "gemma2": "tfgraph.models.gemma2",
+    "gemma3_text": "tfgraph.models.gemma3",
+    "mixtral": "tfgraph.models.mixtral",
 }
 """Every known `model_type`, with the module of its family, and the name that the family has there if not `FAMILY`."""
 

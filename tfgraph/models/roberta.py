@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tfgraph.dsl import functional as F
-from tfgraph.dsl.layers.positions import LearnedPositions
+from tfgraph.dsl.module import Module, Parameter
 from tfgraph.dsl.tensor import Tensor
 from tfgraph.errors import ConfigError
 from tfgraph.models.bert import ENCODER_NAMES
@@ -66,7 +66,7 @@ class CamembertConfig(RobertaConfig):
     model_type: ClassVar[str] = "camembert"
 
 
-class TokenPositions(LearnedPositions):
+class TokenPositions(Module):
     """A learned vector for each token's number among the tokens of its text.
 
     Ids other than `pad_token_id` are numbered from `pad_token_id + 1`, and padding has the number `pad_token_id`. It is
@@ -74,13 +74,13 @@ class TokenPositions(LearnedPositions):
     """
 
     def __init__(self, rows: int, hidden_size: int, pad_token_id: int) -> None:
-        super().__init__(rows, hidden_size)
+        self.weight = Parameter((rows, hidden_size))
         self.pad_token_id = pad_token_id
 
-    def forward(self, input_ids: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, input_ids: Tensor) -> Tensor:
         """Ids [B, S] -> [B, S, hidden_size]."""
         is_token = F.cast(F.logical_not(F.equal(input_ids, self.pad_token_id)), input_ids.dtype)
-        return super().forward(input_ids, F.cumulative_sum(is_token, 1) * is_token + self.pad_token_id)
+        return F.gather(self.weight, F.cumulative_sum(is_token, 1) * is_token + self.pad_token_id)
 
 
 class RobertaModel(TextEncoder):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tfgraph.dsl.layers.choices import require_positive
+from tfgraph.dsl.layers.long_rotary import LongRotaryPositions
 from tfgraph.dsl.layers.norms import make_norm
 from tfgraph.dsl.layers.rotary import RotaryPositions
 from tfgraph.dsl.layers.rotary_scaling import RotaryScaling
@@ -81,7 +82,7 @@ class RotaryDecoderConfig(DecoderConfig):
         """What the layers are where `layer_types` is not given."""
         return (FULL if self.sliding_window is None else SLIDING,) * self.num_hidden_layers
 
-    def rotary_positions(self) -> dict[str, RotaryPositions]:
+    def rotary_positions(self) -> Mapping[str, RotaryPositions | LongRotaryPositions]:
         """The rotations of each kind of layer."""
         return dict.fromkeys((FULL, SLIDING), self.make_rotary(self.rope_theta, self.rope_scaling))
 

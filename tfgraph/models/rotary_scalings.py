@@ -28,12 +28,13 @@ def read_scaling(rotary: RotarySettings, given: Mapping[str, Any], source: str) 
     """
     if rotary.kind == DEFAULT:
         return None
-    numbers = _Numbers(rotary, source)
-    original = numbers.read("original_max_position_embeddings", given.get("max_position_embeddings"))
-    original = numbers.check("original_max_position_embeddings", given.get("original_max_position_embeddings", original))
+    numbers = _Numbers(rotary)
     try:
         if rotary.kind == "linear":
             return LinearScaling(numbers.read("factor"))
+        name = "original_max_position_embeddings"
+        outside = next((given[key] for key in (name, "max_position_embeddings") if given.get(key) is not None), None)
+        original = numbers.read(name, outside)
         if rotary.kind == "llama3":
             low, high = numbers.read("low_freq_factor"), numbers.read("high_freq_factor")
             return Llama3Scaling(numbers.read("factor"), low, high, int(original))
@@ -45,8 +46,8 @@ def read_scaling(rotary: RotarySettings, given: Mapping[str, Any], source: str) 
 class _Numbers:
     """The numbers among a rule's settings."""
 
-    def __init__(self, rotary: RotarySettings, source: str) -> None:
-        self.settings, self.source, self.kind = rotary.scaling, source, rotary.kind
+    def __init__(self, rotary: RotarySettings) -> None:
+        self.settings, self.kind = rotary.scaling, rotary.kind
 
     def read(self, name: str, default: object = None) -> float:
         """The setting `name`, or `default` where it is absent or null."""
@@ -57,9 +58,7 @@ class _Numbers:
         """`value`, if it is a number."""
         if not isinstance(value, int | float) or isinstance(value, bool):
             found = "missing" if value is None else repr(value)
-            raise ConfigError(
-                f"{self.source}: '{name}' is {found}: rotary positions scaled by {self.kind!r} need a number"
-            )
+            raise ConfigError(f"'{name}' is {found}: rotary positions scaled by {self.kind!r} need a number")
         return value
 
     def find(self, name: str) -> float | None:

@@ -6,12 +6,12 @@ in `seq2seq_lm.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from tfgraph.dsl.layers.attention import KeyValue
-from tfgraph.dsl.layers.blocks import DecoderBlock, EncoderBlock
+from tfgraph.dsl.layers.blocks import BlockOptions, DecoderBlock, EncoderBlock
 from tfgraph.dsl.layers.embedding import Embedding
 from tfgraph.dsl.layers.masks import keep_mask
 from tfgraph.dsl.layers.norms import Norm
@@ -21,6 +21,7 @@ from tfgraph.dsl.module import Module, ModuleList
 from tfgraph.dsl.tensor import Tensor
 from tfgraph.ir.dims import Dim
 from tfgraph.models.decoder import Cache
+from tfgraph.models.seq2seq_config import Seq2SeqConfig
 
 Context: TypeAlias = Tensor | Sequence[KeyValue]
 """What a decoder attends to: hidden states [batch, source, hidden], or what each of its layers projected of them."""
@@ -43,6 +44,20 @@ class StackParts:
     relative_bias: RelativeBias | None = None
     embedding_norm: Norm | None = None
     norm: Norm | None = None
+
+
+def encoder_blocks(config: Seq2SeqConfig, options: BlockOptions) -> Iterator[EncoderBlock]:
+    """The encoder's blocks, all alike."""
+    for _ in range(config.num_hidden_layers):
+        yield EncoderBlock(config.hidden_size, config.num_attention_heads, config.intermediate_size, options)
+
+
+def decoder_blocks(config: Seq2SeqConfig, options: BlockOptions) -> Iterator[DecoderBlock]:
+    """The decoder's blocks, all alike, with attention to the text."""
+    for _ in range(config.decoder_layers):
+        yield DecoderBlock(
+            config.hidden_size, config.decoder_heads, config.decoder_mlp_size, options, cross_attention=True
+        )
 
 
 class _Stack(Module):

@@ -31,9 +31,7 @@ class TokenScores(Module):
         scale: what hidden states are multiplied by (T5, before the table of word embeddings).
     """
 
-    def __init__(
-        self, config: Seq2SeqConfig, word_table: Parameter | None, bias: bool, scale: float | None
-    ) -> None:
+    def __init__(self, config: Seq2SeqConfig, word_table: Parameter | None, bias: bool, scale: float | None) -> None:
         self.linear = Linear(config.hidden_size, config.vocab_size, bias)
         if word_table is not None:
             self.linear.weight = word_table
@@ -74,9 +72,7 @@ class ContextEncoder(Module):
 
     def __init__(self, encoder: EncoderStack, decoder: DecoderStack) -> None:
         self.encoder = encoder
-        self.cross = ModuleList(
-            layer.cross_attention for layer in decoder.layers if layer.cross_attention is not None
-        )
+        self.cross = ModuleList(layer.cross_attention for layer in decoder.layers if layer.cross_attention is not None)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> dict[str, Any]:
         """Ids [B, S] -> for each layer of the decoder, `cross.{i}.key` and `cross.{i}.value`, [B, heads, S, D]."""
@@ -180,9 +176,7 @@ def seq2seq_architectures(
     )
 
 
-def encoder_architecture(
-    name: str, build: Callable[[Any], Seq2SeqModel], names: Mapping[str, str]
-) -> Architecture:
+def encoder_architecture(name: str, build: Callable[[Any], Seq2SeqModel], names: Mapping[str, str]) -> Architecture:
     """The encoder of a family alone, under the Hugging Face class `name`; its checkpoints may hold the decoder too."""
 
     def build_encoder(config: Any) -> Module:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from tfgraph.dsl.layers.blocks import BlockOptions, DecoderBlock, EncoderBlock
+from tfgraph.dsl.layers.blocks import BlockOptions
 from tfgraph.dsl.layers.embedding import Embedding
 from tfgraph.dsl.layers.norms import RMSNorm
 from tfgraph.dsl.layers.position_bias import RelativeBias
@@ -20,7 +20,15 @@ from tfgraph.errors import ConfigError
 from tfgraph.ir.constant import Constant
 from tfgraph.models.config_fields import require_settings
 from tfgraph.models.family import Family
-from tfgraph.models.seq2seq import DecoderStack, EncoderStack, Seq2SeqModel, StackParts
+from tfgraph.models.names import attention_names
+from tfgraph.models.seq2seq import (
+    DecoderStack,
+    EncoderStack,
+    Seq2SeqModel,
+    StackParts,
+    decoder_blocks,
+    encoder_blocks,
+)
 from tfgraph.models.seq2seq_config import Seq2SeqConfig
 from tfgraph.models.seq2seq_lm import Seq2SeqLM, encoder_architecture, seq2seq_architectures
 
@@ -71,8 +79,8 @@ class T5Config(Seq2SeqConfig):
         gate, _, activation = projection.rpartition("-") if isinstance(projection, str) else ("", "", "")
         if gate not in ("", "gated") or not activation:
             raise ConfigError(
-                f"{source}: 'feed_forward_proj' is {projection!r}: expected an activation such as 'relu', with 'gated-' "
-                "before it for a gated MLP"
+                f"{source}: 'feed_forward_proj' is {projection!r}: expected an activation such as 'relu', with "
+                "'gated-' before it for a gated MLP"
             )
         tanh_form = projection == "gated-gelu"
         return {**given, "hidden_act": "gelu_new" if tanh_form else activation, "gated": gate == "gated"}
@@ -108,18 +116,10 @@ class T5Model(Seq2SeqModel):
                 norm=RMSNorm(hidden_size, config.norm_eps),
             )
 
-        heads, decoder_heads = config.num_attention_heads, config.decoder_heads
-        encoder_layers = (
-            EncoderBlock(hidden_size, heads, config.intermediate_size, options)
-            for _ in range(config.num_hidden_layers)
-        )
-        decoder_layers = (
-            DecoderBlock(hidden_size, decoder_heads, config.decoder_mlp_size, options, cross_attention=True)
-            for _ in range(config.decoder_layers)
-        )
+        reads, writes = parts(config.num_attention_heads, True), parts(config.decoder_heads, False)
         super().__init__(
-            EncoderStack(word, encoder_layers, parts(heads, bidirectional=True)),
-            DecoderStack(word, decoder_layers, parts(decoder_heads, bidirectional=False)),
+            EncoderStack(word, encoder_blocks(config, options), reads),
+            DecoderStack(word, decoder_blocks(config, options), writes),
         )
 
 
@@ -134,11 +134,6 @@ def build_tied_lm(config: T5Config) -> Seq2SeqLM:
     return Seq2SeqLM(config, T5Model(config), tied=True, scale=config.output_scale)
 
 
-def _attention(ours: str, theirs: str) -> dict[str, str]:
-    parts = {"query": "q", "key": "k", "value": "v", "output": "o"}
-    return {f"{ours}.{part}": f"{theirs}.{letter}" for part, letter in parts.items()}
-
-
 def _stack(stack: str, mlp_index: int) -> dict[str, str]:
     """Names of a stack; in the checkpoint the attentions and the MLP of a block are its layers 0, 1, …"""
     ours, theirs = f"{stack}.layers.{{}}", f"{stack}.block.{{}}.layer"
@@ -146,7 +141,7 @@ def _stack(stack: str, mlp_index: int) -> dict[str, str]:
     return {
         f"{stack}.relative_bias": f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias",
         f"{ours}.norm1": f"{theirs}.0.layer_norm",
-        **_attention(f"{ours}.attention", f"{theirs}.0.SelfAttention"),
+        **attention_names(f"{ours}.attention", f"{theirs}.0.SelfAttention", *"qkvo"),
         f"{ours}.norm2": f"{mlp}.layer_norm",
         f"{ours}.mlp.gate": f"{mlp}.DenseReluDense.wi_0",
         f"{ours}.mlp.up": f"{mlp}.DenseReluDense.wi",
@@ -160,7 +155,7 @@ NAMES = {
     **_stack("encoder", 1),
     **_stack("decoder", 2),
     "decoder.layers.{}.cross_norm": "decoder.block.{}.layer.1.layer_norm",
-    **_attention("decoder.layers.{}.cross_attention", "decoder.block.{}.layer.1.EncDecAttention"),
+    **attention_names("decoder.layers.{}.cross_attention", "decoder.block.{}.layer.1.EncDecAttention", *"qkvo"),
 }
 """Module path to checkpoint name, for `T5Model`."""
 
@@ -174,9 +169,7 @@ FAMILY = Family(
     model_type="t5",
     config=T5Config,
     architectures=(
-        *seq2seq_architectures(
-            "T5", T5Model, build_lm, NAMES, optional="lm_head", build_lm_without=build_tied_lm
-        ),
+        *seq2seq_architectures("T5", T5Model, build_lm, NAMES, optional="lm_head", build_lm_without=build_tied_lm),
         encoder_architecture("T5EncoderModel", T5Model, NAMES),
     ),
     inputs=("input_ids", "attention_mask"),

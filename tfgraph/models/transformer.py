@@ -11,11 +11,18 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tfgraph.dsl.layers.blocks import BlockOptions, DecoderBlock, EncoderBlock
+from tfgraph.dsl.layers.blocks import BlockOptions
 from tfgraph.dsl.layers.embedding import Embedding
 from tfgraph.dsl.layers.positions import SinusoidalPositions
 from tfgraph.models.family import Family
-from tfgraph.models.seq2seq import DecoderStack, EncoderStack, Seq2SeqModel, StackParts
+from tfgraph.models.seq2seq import (
+    DecoderStack,
+    EncoderStack,
+    Seq2SeqModel,
+    StackParts,
+    decoder_blocks,
+    encoder_blocks,
+)
 from tfgraph.models.seq2seq_config import Seq2SeqConfig
 from tfgraph.models.seq2seq_lm import Seq2SeqLM, seq2seq_architectures
 
@@ -44,15 +51,10 @@ class TransformerModel(Seq2SeqModel):
             embedding_scale=math.sqrt(hidden_size),  # section 3.4
             position=SinusoidalPositions(config.max_position_embeddings, hidden_size),
         )
-        encoder_layers = (
-            EncoderBlock(hidden_size, config.num_attention_heads, config.intermediate_size, options)
-            for _ in range(config.num_hidden_layers)
+        super().__init__(
+            EncoderStack(word, encoder_blocks(config, options), parts),
+            DecoderStack(word, decoder_blocks(config, options), parts),
         )
-        decoder_layers = (
-            DecoderBlock(hidden_size, config.decoder_heads, config.decoder_mlp_size, options, cross_attention=True)
-            for _ in range(config.decoder_layers)
-        )
-        super().__init__(EncoderStack(word, encoder_layers, parts), DecoderStack(word, decoder_layers, parts))
 
 
 def build_lm(config: TransformerConfig) -> Seq2SeqLM:

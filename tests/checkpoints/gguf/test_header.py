@@ -1,5 +1,6 @@
 """The header of a GGUF file: what it may say, and that nothing it says is believed before it is checked."""
 
+import contextlib
 import os
 import struct
 from pathlib import Path
@@ -124,7 +125,10 @@ REFUSED = {
     "many tensors": (header(num_tensors=2**40), "it has 1099511627776 tensors, and there is room for at most 0"),
     "all tensors": (header(num_tensors=2**64 - 1), "18446744073709551615 tensors"),
     "many entries": (header(num_entries=2**63), "metadata entries, and there is room for at most 0"),
-    "long key": (header(text("k")[:-1] + bytes(4), num_entries=1), "metadata"),
+    "long key": (
+        header(struct.pack("<Q", 100) + bytes(12), num_entries=1),
+        "the key of metadata entry 0 should take 100 bytes at byte 32, and the file has 44",
+    ),
     "endless key": (header(struct.pack("<Q", 2**63) + bytes(13)), "the key of metadata entry 0 should be"),
     "key not UTF-8": (header(entry(b"\xff\xfe", U8, b"\0")), "the key of metadata entry 0 is not UTF-8"),
     "value not UTF-8": (header(entry("k", STRING, text(b"\x80"))), "the value of 'k' is not UTF-8"),
@@ -226,12 +230,9 @@ SAMPLE = _sample()
 def _read_or_refuse(content: bytes, folder: Path) -> None:
     """Reading must either succeed, elements included, or raise a `CheckpointError`."""
     path = write(folder, content)
-    try:
-        constants = read_gguf(path).constants()
-        for constant in constants.values():
+    with contextlib.suppress(CheckpointError):
+        for constant in read_gguf(path).constants().values():
             assert constant.numpy().shape == constant.shape
-    except CheckpointError as error:
-        assert str(error)
 
 
 def test_the_sample_is_read(tmp_path):
@@ -239,13 +240,13 @@ def test_the_sample_is_read(tmp_path):
     assert {name: constant.shape for name, constant in constants.items()} == {"a": (2, 4), "b": (2, 32), "c": (3,)}
 
 
-@pytest.mark.parametrize("length", range(0, len(SAMPLE)))
-def test_cut_short_anywhere(tmp_path, length):
-    with pytest.raises(CheckpointError):
-        read_gguf(write(tmp_path, SAMPLE[:length]))
+def test_cut_short_anywhere(tmp_path):
+    for length in range(len(SAMPLE)):
+        with pytest.raises(CheckpointError):
+            read_gguf(write(tmp_path, SAMPLE[:length]))
 
 
-SAME_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+SAME_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
 
 
 @SAME_FOLDER
@@ -299,9 +300,9 @@ def test_a_series_that_is_not_complete(tmp_path):
 
 def test_a_series_that_does_not_fit_together(tmp_path):
     _series(tmp_path, count={2: 2})
-    with pytest.raises(CheckpointError, match="00002-of-00003.gguf says that it is one of 2 files"):
+    with pytest.raises(CheckpointError, match=r"00002-of-00003\.gguf says that it is one of 2 files"):
         read_gguf(tmp_path / "m-00001-of-00003.gguf")
     (tmp_path / "other").mkdir()
     _series(tmp_path / "other", names={3: "t1"})
-    with pytest.raises(CheckpointError, match="tensor 't1' is in both m-00001-of-00003.gguf and m-00003"):
+    with pytest.raises(CheckpointError, match=r"tensor 't1' is in both m-00001-of-00003\.gguf and m-00003"):
         read_gguf(tmp_path / "other" / "m-00001-of-00003.gguf")

@@ -14,7 +14,7 @@ from tfgraph.errors import CheckpointError
 from tfgraph.ir.constant import FileConstant, constant_key
 from tfgraph.ir.dtypes import DType
 
-PLAIN = {name for name in ("F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64")}
+PLAIN = {"F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64"}
 QUANTISED = [kind.name for kind in GGML_TYPES.values() if kind.name not in PLAIN]
 
 
@@ -75,7 +75,7 @@ def _half(pair):
 
 
 def test_q4_k_by_the_definition_of_its_format(tmp_path, rng):
-    """Written out from the description of `block_q4_K` in ggml's ggml-common.h: 8 sub-blocks of 32 with 6-bit scales."""
+    """Written out from the description of `block_q4_K` in ggml-common.h: 8 sub-blocks of 32 with 6-bit scales."""
     packed = _random_blocks(rng, "Q4_K", 1, 1)
     packed[0, 0:4] = np.frombuffer(np.array([0.5, 0.25], np.float16).tobytes(), np.uint8)
     block = packed[0].astype(np.int64)
@@ -169,7 +169,7 @@ def test_a_file_that_changed_is_an_error(tmp_path, rng):
     with pytest.raises(CheckpointError, match=r"ends early: Q5_1\[4, 64\] expected at offset .* replaced while"):
         constant.numpy()
     path.unlink()
-    with pytest.raises(CheckpointError, match="cannot read the weights in .*No such file"):
+    with pytest.raises(CheckpointError, match=r"cannot read the weights in .*No such file"):
         constant.numpy()
 
 
@@ -185,7 +185,7 @@ def test_without_the_gguf_package_plain_tensors_are_read_and_others_refused(tmp_
 def test_a_gguf_package_that_cannot_be_imported(tmp_path, rng, monkeypatch):
     constant = read_gguf(_write(tmp_path / "q.gguf", w=(_random_blocks(rng, "Q4_K", 1, 1), "Q4_K"))).constants()["w"]
     monkeypatch.setitem(__import__("sys").modules, "gguf.quants", None)
-    with pytest.raises(CheckpointError, match="cannot read the Q4_K weights in .*pip install"):
+    with pytest.raises(CheckpointError, match=r"cannot read the Q4_K weights in .*pip install"):
         constant.numpy()
 
 

@@ -15,7 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfgraph.checkpoints.torch import Attributes, read_torch, read_torch_object
+from tfgraph.checkpoints.torch import Attributes, flatten_tensors, read_torch, read_torch_object
 from tfgraph.errors import CheckpointError
 from tfgraph.ir.constant import ArrayConstant, Derived, FileConstant, constant_key
 from tfgraph.ir.dtypes import DType, as_dtype
@@ -162,6 +162,9 @@ def test_nested_dicts_are_flattened_and_only_tensors_are_taken(tmp_path, zipped)
     weights = read_torch(_save(state, tmp_path / "w.pt", zipped))
     assert list(weights) == ["model.language_model.weight", "model.list.0", "optimizer.state.0.step"]
     assert weights["optimizer.state.0.step"].numpy() == 7
+    read = read_torch_object(tmp_path / "w.pt")
+    assert read["checkpoint_version"] == 3.0
+    assert list(flatten_tensors(read["model"], "here")) == ["language_model.weight", "list.0"]
 
 
 @FORMS

@@ -5,7 +5,7 @@ the pickle as data, with the globals that `allowed` lists, and `tensors` makes c
 files make up a checkpoint is decided in `tfgraph.checkpoints.folder`.
 """
 
-from tfgraph.checkpoints.torch.read import read_torch, read_torch_object
+from tfgraph.checkpoints.torch.read import flatten_tensors, read_torch, read_torch_object
 from tfgraph.checkpoints.torch.values import Attributes
 
-__all__ = ["Attributes", "read_torch", "read_torch_object"]
+__all__ = ["Attributes", "flatten_tensors", "read_torch", "read_torch_object"]

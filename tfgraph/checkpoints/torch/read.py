@@ -43,9 +43,17 @@ def read_torch(path: str | Path) -> dict[str, Constant]:
         CheckpointError: as `read_torch_object`; or the file holds no dict with a tensor in it, or two tensors that
             would get the same name.
     """
-    found = read_torch_object(path)
+    return flatten_tensors(read_torch_object(path), str(path))
+
+
+def flatten_tensors(found: object, where: str) -> dict[str, Constant]:
+    """The tensors of (a part of) what `read_torch_object` gave, by their dotted names; `where` is for messages.
+
+    Raises:
+        CheckpointError: `found` is no dict, or holds no tensor, or two that would get the same name.
+    """
     if not isinstance(found, dict):
-        raise CheckpointError(f"{path} holds a {_kind(found)}; expected a dict of tensors, as `model.state_dict()`")
+        raise CheckpointError(f"{where} holds a {_kind(found)}; expected a dict of tensors, as `model.state_dict()`")
     weights: dict[str, Constant] = {}
     characters = 0
     waiting: list[tuple[str, object]] = [("", found)]
@@ -56,12 +64,12 @@ def read_torch(path: str | Path) -> dict[str, Constant]:
             named = [(f"{name}.{key}" if name else str(key), item) for key, item in items]
             characters += sum(len(longer) for longer, _ in named)
             if characters > MAX_NAME_CHARACTERS:
-                raise CheckpointError(f"{path} has names of more than {MAX_NAME_CHARACTERS} characters. It is damaged")
+                raise CheckpointError(f"{where} has names of more than {MAX_NAME_CHARACTERS} characters. It is damaged")
             waiting += reversed(named)
         elif isinstance(value, Constant) and weights.setdefault(name, value) is not value:
-            raise CheckpointError(f"{path} holds two tensors that are both called {name[:200]!r}")
+            raise CheckpointError(f"{where} holds two tensors that are both called {name[:200]!r}")
     if not weights:
-        raise CheckpointError(f"{path} holds no tensors; expected a dict of them, as `model.state_dict()`")
+        raise CheckpointError(f"{where} holds no tensors; expected a dict of them, as `model.state_dict()`")
     return weights
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from tfgraph.errors import CheckpointError
@@ -190,11 +190,9 @@ def _with_zip64(extra: bytes, fields: list[int], path: Path) -> list[int]:
 
 def _check(entry: ZipEntry, flags: int, path: Path) -> None:
     where = f"{path}: entry {entry.name[:200]!r}"
-    for place in (PurePosixPath(entry.name), PureWindowsPath(entry.name)):
-        if not entry.name or place.anchor or ".." in place.parts or "\0" in entry.name:
-            raise CheckpointError(
-                f"{where} leads out of the archive: no checkpoint has such a name. Do not use the file"
-            )
+    parts = entry.name.replace("\\", "/").split("/")  # as POSIX and as Windows read it
+    if not parts[0] or parts[0][1:2] == ":" or ".." in parts or "\0" in entry.name:
+        raise CheckpointError(f"{where} leads out of the archive: no checkpoint has such a name. Do not use the file")
     if flags & _ENCRYPTED:
         raise CheckpointError(f"{where} is encrypted: unpack it and pack it again without a password")
     if entry.method not in (STORED, DEFLATED):

@@ -11,6 +11,7 @@ from tfgraph.dsl import functional as F
 from tfgraph.dsl.functions.attention import attention, merge_heads, split_heads
 from tfgraph.dsl.layers.choices import require_divides, require_positive
 from tfgraph.dsl.layers.linear import Linear
+from tfgraph.dsl.layers.long_rotary import LongRotaryPositions
 from tfgraph.dsl.layers.masks import combine_masks
 from tfgraph.dsl.layers.norms import make_norm
 from tfgraph.dsl.layers.positions import sequence_positions
@@ -64,7 +65,7 @@ class MultiHeadAttention(Module):
         out_bias: bool | None = None,
         causal: bool = False,
         window: int | None = None,
-        rotary: RotaryPositions | None = None,
+        rotary: RotaryPositions | LongRotaryPositions | None = None,
         scale: float | None = None,
         softcap: float = 0.0,
         qk_norm: str | None = None,

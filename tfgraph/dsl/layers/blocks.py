@@ -7,7 +7,9 @@ from typing import Any
 
 from tfgraph.dsl.layers.attention import KeyValue, MultiHeadAttention
 from tfgraph.dsl.layers.choices import choose
+from tfgraph.dsl.layers.long_rotary import LongRotaryPositions
 from tfgraph.dsl.layers.mlp import MLP
+from tfgraph.dsl.layers.moe import ExpertOptions, MixtureOfExperts
 from tfgraph.dsl.layers.norms import Norm, make_norm
 from tfgraph.dsl.layers.rotary import RotaryPositions
 from tfgraph.dsl.module import Module
@@ -37,6 +39,7 @@ class BlockOptions:
         bias: whether the projections of attention and MLP have a bias; `out_bias` is for the last one of attention, and
             `mlp_bias` for the MLP, where they differ.
         num_kv_heads, head_dim, window, rotary, scale, softcap, qk_norm: of the attention; see `MultiHeadAttention`.
+        experts: if given, there is a `MixtureOfExperts` in the place of the MLP.
     """
 
     norm: str = "pre"
@@ -50,10 +53,11 @@ class BlockOptions:
     num_kv_heads: int | None = None
     head_dim: int | None = None
     window: int | None = None
-    rotary: RotaryPositions | None = None
+    rotary: RotaryPositions | LongRotaryPositions | None = None
     scale: float | None = None
     softcap: float = 0.0
     qk_norm: str | None = None
+    experts: ExpertOptions | None = None
 
     def attention(self, hidden_size: int, num_heads: int, causal: bool) -> MultiHeadAttention:
         """The self-attention of a block."""
@@ -73,9 +77,13 @@ class BlockOptions:
             qk_norm_eps=self.eps,
         )
 
-    def mlp(self, hidden_size: int, intermediate_size: int) -> MLP:
-        """The MLP of a block."""
+    def mlp(self, hidden_size: int, intermediate_size: int) -> MLP | MixtureOfExperts:
+        """The MLP of a block, or what is in its place."""
         bias = self.bias if self.mlp_bias is None else self.mlp_bias
+        if self.experts is not None:
+            return MixtureOfExperts(
+                hidden_size, intermediate_size, self.experts, self.activation, self.gated, bias
+            )
         return MLP(hidden_size, intermediate_size, self.activation, self.gated, bias)
 
 

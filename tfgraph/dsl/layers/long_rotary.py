@@ -13,22 +13,12 @@ import numpy as np
 from tfgraph.dsl import functional as F
 from tfgraph.dsl.functions import rotary_embedding
 from tfgraph.dsl.layers.choices import require_positive
+from tfgraph.dsl.layers.rotary_scaling import rotary_frequencies
 from tfgraph.dsl.module import Buffer, Module
 from tfgraph.dsl.tensor import Tensor
 from tfgraph.errors import ConfigError
-from tfgraph.ir.constant import Array, ArrayConstant
-
-
-def scaled_frequencies(base: float, factors: Sequence[float]) -> Array:
-    """How fast each pair turns, `1 / (factor_i * base^(i / pairs))`: float32 [pairs].
-
-    Source: Ding et al., "LongRoPE: Extending LLM Context Window Beyond 2 Million Tokens", 2024, equation 3.
-    """
-    pairs = len(factors)
-    exponents = np.arange(0, 2 * pairs, 2, dtype=np.float32) / np.float32(2 * pairs)
-    powers = np.power(np.float32(base), exponents, dtype=np.float32)
-    frequencies: Array = np.float32(1) / (np.asarray(factors, np.float32) * powers)
-    return frequencies
+from tfgraph.ir.constant import ArrayConstant
+from tfgraph.ir.dtypes import DType
 
 
 def extension_scale(extension: float, original_positions: int) -> float:
@@ -46,10 +36,10 @@ def extension_scale(extension: float, original_positions: int) -> float:
 class LongRotaryPositions(Module):
     """Turns pairs of features of queries and keys, at other speeds once a text is longer than those first trained on.
 
-    Pairs are features i and i + rotary_dim / 2. Once the last position of a batch passes the limit, all positions of all
-    its texts are turned by the long wavelengths. Keys in a cache stay as they were turned: a text that grows past the limit is
-    to be run again from its beginning. Angles are computed from the positions when the model is run, so that long
-    contexts cost no tables.
+    Pairs are features i and i + rotary_dim / 2, and pair i turns by `1 / (factor_i * base^(2i / rotary_dim))` from one
+    position to the next. Once the last position of a batch passes the limit, the long factors are those of all
+    positions of all its texts. Keys in a cache stay as they were turned: a text that grows past the limit is to be run
+    again from its beginning. Angles are computed from the positions when the model is run.
 
     Args:
         head_dim: features of a head.
@@ -82,14 +72,19 @@ class LongRotaryPositions(Module):
                 f"{pairs} short factors and {len(long_factors)} long factors for heads of {head_dim} features: "
                 f"expected as many of both, one for each pair of features that is turned, up to {head_dim // 2}"
             )
-        if not all(0 < factor < math.inf for factor in (*short_factors, *long_factors)):
-            raise ConfigError("a factor of rotary positions is not positive: expected numbers above 0")
         self.head_dim = head_dim
         self.rotary_dim = 2 * pairs
         self.original_positions = original_positions
         self.scale = scale
-        self.short = Buffer(ArrayConstant(scaled_frequencies(base, short_factors)))
-        self.long = Buffer(ArrayConstant(scaled_frequencies(base, long_factors)))
+
+        def frequencies(factors: Sequence[float]) -> Buffer:
+            for factor in factors:
+                if not 0 < factor < math.inf:
+                    raise ConfigError(f"a factor of rotary positions is {factor!r}: expected a number above 0")
+            stretched = rotary_frequencies(self.rotary_dim, base) / np.asarray(factors, np.float64)
+            return Buffer(ArrayConstant(stretched.astype(np.float32)))
+
+        self.short, self.long = frequencies(short_factors), frequencies(long_factors)
 
     def forward(self, x: Tensor, position_ids: Tensor) -> Tensor:
         """Turn queries or keys.
@@ -100,7 +95,7 @@ class LongRotaryPositions(Module):
         """
         is_long = F.reduce_max(position_ids, (0, 1), keepdims=False) >= self.original_positions
         frequencies = F.where(is_long, self.long, self.short)  # [R/2]
-        angles = F.unsqueeze(F.cast(position_ids, self.short.dtype), (2,)) * frequencies  # [B, S, R/2]
+        angles = F.unsqueeze(F.cast(position_ids, DType.FLOAT32), (2,)) * frequencies  # [B, S, R/2]
         return rotary_embedding(
             x,
             F.cast(F.cos(angles) * self.scale, x.dtype),

@@ -1,0 +1,52 @@
+"""GPT-J against transformers, and its published size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.models.decoder_checks import IDS, fused_operators, head_error, our_size, their_size
+from tests.models.parity import TOLERANCE, assert_exact, causal_lm_errors
+from tfgraph.errors import ConfigError
+from tfgraph.models.gptj import CONFIGS, GPTJConfig, GPTJModel
+
+SMALL = {"vocab_size": 61, "n_embd": 36, "n_layer": 2, "n_head": 2, "n_positions": 32, "rotary_dim": 8}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"rotary_dim": 18, "tie_word_embeddings": True},
+        {"n_embd": 33, "n_head": 3, "n_inner": 50, "activation_function": "relu"},
+    ],
+)
+def test_every_kind_of_batch(changes: dict[str, Any], tmp_path: Path) -> None:
+    assert_exact(causal_lm_errors("GPTJForCausalLM", tmp_path, **{**SMALL, **IDS, **changes}))
+
+
+@pytest.mark.parametrize("name", ["GPTJModel", "GPTJForSequenceClassification"])
+def test_other_heads(name: str, tmp_path: Path) -> None:
+    assert head_error(name, tmp_path, **SMALL) <= TOLERANCE
+
+
+def test_everything_is_fused(tmp_path: Path) -> None:
+    fused = fused_operators("GPTJForCausalLM", tmp_path, **SMALL)
+    assert fused == {
+        "Attention": 2, "LayerNormalization": 3, "RotaryEmbedding": 4, "com.microsoft::FastGelu": 2,
+    }  # fmt: skip
+
+
+def test_rotary_positions_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ConfigError, match="config.json: 'rotary_dim' is null: expected how many features"):
+        GPTJConfig.from_dict({**SMALL, "rotary_dim": None})
+    for wrong in (7, 20):
+        with pytest.raises(ConfigError, match=f"rotary_dim={wrong}: .* expected an even number up to 18"):
+            GPTJModel(GPTJConfig.from_dict({**SMALL, "rotary_dim": wrong}))
+
+
+def test_published_size() -> None:
+    settings = {"vocab_size": 50400, "n_embd": 4096, "n_layer": 28, "n_head": 16}
+    assert our_size(CONFIGS["gpt-j-6b"]) == 6_050_882_784 == their_size("GPTJForCausalLM", **settings)
