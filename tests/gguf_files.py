@@ -38,7 +38,11 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3": ("Qwen3", {**_SIZES, "head_dim": 16, "rms_norm_eps": 1e-6}),
     "gemma": ("Gemma", {**_SIZES, "head_dim": 16}),
     "gemma2": ("Gemma2", {**_SIZES, "head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 8}),
-    "gemma3": ("Gemma3Text", {**_SIZES, "head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 8}),
+    "gemma3": (
+        "Gemma3Text",
+        # six layers, because one in six attends to everything
+        {**_SIZES, "num_hidden_layers": 6, "head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 8},
+    ),
     "phi2": ("Phi", {**_MULTI_HEAD, "partial_rotary_factor": 0.5, "hidden_act": "gelu_new"}),
     "phi3": ("Phi3", {**_SIZES, "sliding_window": 16}),
     "gpt2": (
@@ -81,8 +85,8 @@ def save_model(model: str, folder: Path) -> Any:
     return made
 
 
-def convert(folder: Path, model: str, path: Path, **quantised: Any) -> None:
-    """Write the model in a Hugging Face folder as a GGUF file; `quantised`: GGUF name to type."""
+def convert(folder: Path, model: str, path: Path, matrices: Any = None) -> None:
+    """Write the model in a Hugging Face folder as a GGUF file; `matrices` is the type that they are quantised to."""
     from gguf import GGUFWriter, get_tensor_name_map
     from gguf.constants import MODEL_ARCH, MODEL_ARCH_NAMES
     from safetensors.numpy import load_file
@@ -92,8 +96,8 @@ def convert(folder: Path, model: str, path: Path, **quantised: Any) -> None:
     architecture = architecture_named(model)
     writer = GGUFWriter(path, architecture)
     write_settings(writer, architecture, config)
-    kind = next(kind for kind, name in MODEL_ARCH_NAMES.items() if name == architecture)
-    names = get_tensor_name_map(MODEL_ARCH(kind), config.get("num_hidden_layers", config.get("n_layer")))
+    known = next(known for known, name in MODEL_ARCH_NAMES.items() if name == architecture)
+    names = get_tensor_name_map(MODEL_ARCH(known), config.get("num_hidden_layers", config.get("n_layer")))
     for name, array in gathered_experts(tensors).items():
         # of BLOOM the converter takes the prefix off first
         translated = names.get_name(
@@ -102,7 +106,8 @@ def convert(folder: Path, model: str, path: Path, **quantised: Any) -> None:
         assert translated is not None, f"gguf knows no name for {name}"
         if translated == "output.weight" and config.get("tie_word_embeddings", True):
             continue
-        write_tensor(writer, translated, rewritten(architecture, translated, array, config), quantised.get(translated))
+        kind = matrices if array.ndim > 1 else None
+        write_tensor(writer, translated, rewritten(architecture, translated, array, config), kind)
     finish(writer)
 
 

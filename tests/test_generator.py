@@ -15,7 +15,22 @@ from tests.models.parity import random_model, save
 PROMPTS = [[5, 9, 13, 20, 7], [33, 4], [11, 11, 40, 2]]
 SHAPES: dict[str, dict[str, Any]] = {
     "GPT2LMHeadModel": {"vocab_size": 61, "n_embd": 36, "n_layer": 2, "n_head": 4, "n_positions": 40},
-}
+    "LlamaForCausalLM": {
+        "vocab_size": 61, "hidden_size": 40, "intermediate_size": 50, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 40,
+    },
+}  # fmt: skip
+ANSWERING: dict[str, dict[str, Any]] = {
+    "T5ForConditionalGeneration": {
+        "vocab_size": 61, "d_model": 36, "d_kv": 7, "d_ff": 50, "num_layers": 2, "num_heads": 4,
+        "decoder_start_token_id": 0,
+    },
+    "BartForConditionalGeneration": {
+        "vocab_size": 61, "d_model": 36, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4,
+        "decoder_attention_heads": 4, "encoder_ffn_dim": 50, "decoder_ffn_dim": 50, "max_position_embeddings": 40,
+        "forced_eos_token_id": 3, "decoder_start_token_id": 3,
+    },
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +40,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[An
 
     def make(name: str = "GPT2LMHeadModel", cache_length: int | None = None) -> tuple[Any, Path]:
         if (name, cache_length) not in made:
-            model = random_model(name, **SHAPES[name], bos_token_id=1, eos_token_id=3, pad_token_id=0)
+            settings = {**SHAPES, **ANSWERING}[name]
+            model = random_model(name, **settings, bos_token_id=1, eos_token_id=3, pad_token_id=0)
             folder = save(model, tmp_path_factory.mktemp("checkpoint"))
             out = tmp_path_factory.mktemp("export")
             tfgraph.export(tfgraph.load(folder, cache_length=cache_length), out)
@@ -33,6 +49,17 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[An
         return made[name, cache_length]
 
     return make
+
+
+def answers(model: Any, texts: list[list[int]], **settings: Any) -> list[list[int]]:
+    """What transformers answers to texts, without the start token and the padding."""
+    import torch
+
+    width = max(map(len, texts))
+    ids = torch.tensor([text + [0] * (width - len(text)) for text in texts])
+    mask = torch.tensor([[1] * len(text) + [0] * (width - len(text)) for text in texts])
+    found = model.generate(input_ids=ids, attention_mask=mask, **settings)[:, 1:].tolist()
+    return [row[: row.index(3) + 1] if 3 in row else row for row in found]
 
 
 def theirs(model: Any, prompts: list[list[int]], **settings: Any) -> list[list[int]]:
@@ -54,6 +81,17 @@ def test_token_for_token(name: str, num_beams: int, cache_length: int | None, ex
     ours = tfgraph.Generator(out).generate(PROMPTS, max_new_tokens=20, num_beams=num_beams)
     expected = theirs(model, PROMPTS, max_new_tokens=20, num_beams=num_beams, do_sample=False)
     assert [list(result.token_ids) for result in ours] == expected
+
+
+@pytest.mark.parametrize("num_beams", [1, 2, 4])
+@pytest.mark.parametrize("name", ANSWERING)
+def test_answers_token_for_token(name: str, num_beams: int, exported: Any) -> None:
+    model, out = exported(name)
+    generator = tfgraph.Generator(out)
+    for texts in (PROMPTS, PROMPTS[:1]):
+        ours = generator.generate(texts, max_new_tokens=15, num_beams=num_beams)
+        expected = answers(model, texts, max_new_tokens=15, num_beams=num_beams, do_sample=False)
+        assert [list(result.token_ids) for result in ours] == expected
 
 
 @pytest.mark.parametrize("cache_length", [None, 40])

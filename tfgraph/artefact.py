@@ -115,7 +115,8 @@ class Artefact:
         if part is None:
             return self.session.run(inputs, outputs)
         if part not in self.manifest.parts:
-            raise InputError(f"the model in {self.folder} has no part {part!r}: it has {', '.join(self.manifest.parts)}")
+            parts = ", ".join(self.manifest.parts)
+            raise InputError(f"the model in {self.folder} has no part {part!r}: expected one of {parts}")
         return self.sessions[part].run(inputs, outputs)
 
     def inputs_of(self, texts: Sequence[Any]) -> dict[str, Array]:

@@ -11,8 +11,10 @@ import numpy as np
 
 from tfgraph.errors import InputError
 from tfgraph.generation.decoder import Ids, Logits
+from tfgraph.ir.constant import Array
 
 if TYPE_CHECKING:
+    from tfgraph.backends.interface import RunsArrays
     from tfgraph.backends.onnxruntime.cache import GrowingCache
     from tfgraph.backends.onnxruntime.fixed_cache import FixedCache
 
@@ -82,6 +84,50 @@ class GrowingDecoder:
         return int(differs[0]) if differs.size else longest
 
 
+class CrossDecoder:
+    """The decoder of an encoder-decoder: `read` runs the encoder once, its keys and values serve every step.
+
+    Attributes:
+        vocab_size: how many tokens there are.
+        context_length: the most tokens that an answer may have, its start token included.
+    """
+
+    def __init__(self, encoder: RunsArrays, cache: GrowingCache, vocab_size: int, context_length: int | None) -> None:
+        self.vocab_size = vocab_size
+        self.context_length = context_length
+        self._encoder = encoder
+        self._cache = cache
+        self._context: dict[str, Array] = {}
+
+    def read(self, input_ids: Ids, attention_mask: Ids) -> None:
+        """Run the encoder on texts [B, S] that are padded on the left; answers to them can then be started."""
+        order = _tokens_first(attention_mask)
+        inputs = {
+            "input_ids": np.take_along_axis(input_ids, order, 1),
+            "attention_mask": np.take_along_axis(attention_mask, order, 1),
+        }
+        self._context = {"encoder_attention_mask": inputs["attention_mask"], **self._encoder.run(inputs)}
+
+    def start(self, input_ids: Ids, attention_mask: Ids) -> Logits:
+        """Begin answers with start tokens [B, T], one row for each text that was read; the logits after them."""
+        if not attention_mask.all():
+            raise InputError("the answers begin with different numbers of tokens: expected the same for all")
+        self._cache.reset(len(input_ids))
+        return self._run(input_ids)
+
+    def step(self, token_ids: Ids) -> Logits:
+        """Append one token to each row, [R]; the logits after it, [R, V]."""
+        return self._run(token_ids[:, None])
+
+    def select(self, rows: Ids) -> None:
+        """Let row i of the cache, and of what it attends to, become what row `rows[i]` was."""
+        self._cache.select(rows)
+        self._context = {name: np.ascontiguousarray(array[rows]) for name, array in self._context.items()}
+
+    def _run(self, input_ids: Ids) -> Logits:
+        return self._cache.run({"input_ids": input_ids, **self._context})[LOGITS]
+
+
 class FixedDecoder:
     """A decoder whose cache has a fixed length and is written into in place.
 
@@ -103,7 +149,7 @@ class FixedDecoder:
                 f"the longest prompt has {input_ids.shape[1]} tokens, and the model's cache holds "
                 f"{self._cache.capacity}: shorten the prompt, or export the model with a longer cache"
             )
-        order = np.argsort(attention_mask == 0, axis=1, kind="stable")  # tokens first, padding behind them
+        order = _tokens_first(attention_mask)
         self._cache.reset(len(input_ids))
         self._lengths = np.zeros(len(input_ids), np.int64)
         return self._run(np.take_along_axis(input_ids, order, 1), np.take_along_axis(attention_mask, order, 1))
@@ -122,3 +168,9 @@ class FixedDecoder:
         logits = self._cache.run(inputs)[LOGITS]
         self._lengths = self._lengths + attention_mask.sum(1)
         return logits
+
+
+def _tokens_first(attention_mask: Ids) -> Ids:
+    """For each row [S], its places in the order of tokens before padding."""
+    order: Ids = np.argsort(attention_mask == 0, axis=1, kind="stable")
+    return order

@@ -6,6 +6,7 @@ the manifest says in `manifest.py`.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -57,7 +58,7 @@ def export(
 
     The folder gets `model.onnx` (and `model.onnx.data`, if the weights are many), the manifest `tfgraph.json`, and, of
     a loaded checkpoint, its `config.json` and tokenizer files. A checkpoint that runs as several graphs gets a file for
-    each, `encoder.onnx` and `decoder.onnx`, and one for the weights of all, `model.data`, in which shared ones are once.
+    each, `encoder.onnx` and `decoder.onnx`, and one for the weights of all, `model.data`, where shared ones are once.
 
     The folder is made if it is not there. An older export in it is replaced when the new one is complete; whatever
     stops the export before that leaves the old one whole. Files of other names stay. Exporting the same model again
@@ -178,10 +179,13 @@ def _copy_checkpoint_files(model: Pretrained, staging: Staging) -> dict[str, Any
         for name in (CONFIG_FILE, GENERATION_FILE):
             if (model.folder / name).is_file():
                 shutil.copyfile(model.folder / name, staging.folder / name)
+        if not (staging.folder / CONFIG_FILE).is_file() or read_config(staging.folder) != model.settings:
+            text = json.dumps(model.settings, indent=2, ensure_ascii=False)  # of a checkpoint in another layout
+            (staging.folder / CONFIG_FILE).write_text(f"{text}\n", encoding="utf-8")
     if model.tokenizer is not None:
         model.tokenizer.copy_to(staging.folder)
     facts = dict(model.metadata)
-    problem_type = read_config(staging.folder).get(_PROBLEM_TYPE)
+    problem_type = model.settings.get(_PROBLEM_TYPE)
     if model.labels and isinstance(problem_type, str):
         facts[_PROBLEM_TYPE] = problem_type
     return facts

@@ -1,4 +1,4 @@
-"""`Generator`: texts continued by an exported model, with its tokenizer, its settings and its cache.
+"""`Generator`: texts continued or answered by an exported model, with its tokenizer, its settings and its cache.
 
 How tokens are chosen is in `tfgraph.generation`; what runs the model, in `cached_decoders.py`.
 """
@@ -14,21 +14,21 @@ from typing import Any, TypeAlias
 
 from tfgraph.artefact import Artefact
 from tfgraph.artefact import open as open_artefact
-from tfgraph.cached_decoders import LOGITS, FixedDecoder, GrowingDecoder
-from tfgraph.checkpoints import read_config
+from tfgraph.cached_decoders import LOGITS, CrossDecoder, FixedDecoder, GrowingDecoder
 from tfgraph.checkpoints.folder import CONFIG_FILE, GENERATION_FILE
 from tfgraph.checkpoints.json_file import read_json_object
 from tfgraph.dsl.layers.choices import choose
 from tfgraph.errors import ConfigError, InputError
 from tfgraph.generation import Decoder, GeneratedToken, Generation, GenerationSettings, generate, stream
 from tfgraph.generation.config_file import settings_from_config
+from tfgraph.generation.prompts import make_batch
 from tfgraph.models.family import TEXT_GENERATION
 
 Prompts: TypeAlias = "str | Sequence[str] | Sequence[Sequence[int]]"
 
 
 class Generator:
-    """Continues texts with an exported model.
+    """Continues texts with an exported decoder, or answers them with an encoder-decoder.
 
     A `Generator` keeps the model's cache between calls: a single prompt that begins with the last one and its answer,
     as the next turn of a conversation does, computes only what is new. Use one in one thread at a time.
@@ -55,7 +55,8 @@ class Generator:
                 f'checkpoint with task="{TEXT_GENERATION}"'
             )
         self._given = settings
-        self._config = {} if settings is not None else _read_config(self.model.folder)
+        self._model_config = _read_config(self.model.folder, CONFIG_FILE)
+        self._config = _read_config(self.model.folder, GENERATION_FILE) or self._model_config
         self.settings, self.not_followed = self._changed({})
 
     def generate(
@@ -82,9 +83,8 @@ class Generator:
                 make no sense; texts without a tokenizer.
         """
         settings, _ = self._changed(changes)
-        return generate(
-            self._decoder, self._ids(prompts), settings, decode=self._decode, on_token=on_token, cancelled=cancelled
-        )
+        decoder, rows = self._begin(prompts, settings)
+        return generate(decoder, rows, settings, decode=self._decode, on_token=on_token, cancelled=cancelled)
 
     def stream(self, prompt: Prompts, **changes: Any) -> Iterator[GeneratedToken]:
         """The tokens of the answer, each as soon as it is chosen; `token.text` is what it adds to the text.
@@ -95,13 +95,39 @@ class Generator:
             InputError: as `generate` does, and for beam search.
         """
         settings, _ = self._changed(changes)
-        return stream(self._decoder, self._ids(prompt), settings, decode=self._decode)
+        decoder, rows = self._begin(prompt, settings)
+        return stream(decoder, rows, settings, decode=self._decode)
+
+    def _begin(self, prompts: Prompts, settings: GenerationSettings) -> tuple[Decoder, list[list[int]]]:
+        """What writes the answers, and what each begins with: its prompt, or what starts an answer to a text."""
+        rows, decoder = self._ids(prompts), self._decoder
+        if not isinstance(decoder, CrossDecoder):
+            return decoder, rows
+        batch = make_batch(rows, settings.padding_id, decoder.vocab_size, context_length=None)
+        limit, longest = self.model.manifest.max_length, int(batch.lengths.max())
+        if limit is not None and longest > limit:
+            raise InputError(f"prompts[{batch.lengths.argmax()}] has {longest} tokens, and the model reads {limit}")
+        decoder.read(batch.input_ids, batch.attention_mask)
+        return decoder, [[self._start_token]] * len(rows)
+
+    @cached_property
+    def _start_token(self) -> int:
+        """What an encoder-decoder's answers begin with."""
+        for name in ("decoder_start_token_id", "bos_token_id"):
+            for source in (self._config, self._model_config):
+                if isinstance(source.get(name), int):
+                    return int(source[name])
+        raise ConfigError(f"{self.model.folder / CONFIG_FILE} has no decoder_start_token_id, with which answers begin")
 
     @cached_property
     def _decoder(self) -> Decoder:
         manifest = self.model.manifest
         shape = manifest.outputs[LOGITS].shape
         vocab_size = shape[-1] if shape is not None and isinstance(shape[-1], int) else 0
+        if "encoder" in manifest.parts:
+            sessions = self.model.sessions
+            cache = sessions["decoder"].growing_cache()
+            return CrossDecoder(sessions["encoder"], cache, vocab_size, manifest.max_length)
         if "cache_lengths" in manifest.inputs:
             return FixedDecoder(self.model.session.fixed_cache(), vocab_size, manifest.max_length)
         return GrowingDecoder(self.model.session.growing_cache(), vocab_size, manifest.max_length)
@@ -133,12 +159,10 @@ class Generator:
         return [[token.id for token in tokens] for tokens in self.model.tokenizer.tokens(texts)]
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
-    """What the checkpoint says about generation: in a file of its own, or, in older ones, in its configuration.
+def _read_config(folder: Path, name: str) -> dict[str, Any]:
+    """The object in a file of the export; empty if there is no such file.
 
     Raises:
-        ConfigError: a file is damaged.
+        ConfigError: the file is damaged.
     """
-    if (folder / GENERATION_FILE).is_file():
-        return read_json_object(folder / GENERATION_FILE, ConfigError)
-    return read_config(folder) if (folder / CONFIG_FILE).is_file() else {}
+    return read_json_object(folder / name, ConfigError) if (folder / name).is_file() else {}

@@ -48,7 +48,7 @@ class Manifest:
     Attributes:
         target: the name of the target that it was made for.
         opset: the ONNX opset of the model.
-        inputs, outputs: of the model, by name, in its order; of one that runs as several graphs, the inputs of the first
+        inputs, outputs: of the model, by name, in its order; where it runs as several graphs, the inputs of the first
             and the outputs of the last.
         report: what the passes did, as `tfgraph.passes.report.Report.as_dict` gives it.
         model: what a user has to know about the model: its `task`, `model_type`, `max_length`, `labels`, `pooling` and
@@ -137,12 +137,16 @@ def read_manifest(folder: Path) -> Manifest:
     if type(found_format) is not int or found_format not in (_FORMAT, _FORMAT_OF_PARTS):
         raise ConfigError(
             f"{path} has the format {found_format!r}, and tfgraph {__version__} reads the formats {_FORMAT} and "
-            f"{_FORMAT_OF_PARTS}: use the tfgraph that wrote it ({content.get('tfgraph_version', 'unknown version')}), or export the model again"
+            f"{_FORMAT_OF_PARTS}: use the tfgraph that wrote it ({content.get('tfgraph_version', 'unknown version')}), "
+            "or export the model again"
         )
     try:
         return _from_dict(content)
     except (_Damage, TFGraphError) as error:
         raise ConfigError(f"{path} is damaged: {error}. Export the model again") from None
+
+
+_MODEL_KINDS = {"task": str, "model_type": str, "max_length": int, "labels": list, "decoder_start_token_id": int}
 
 
 class _Damage(Exception):
@@ -155,7 +159,7 @@ def _from_dict(content: Mapping[str, Any]) -> Manifest:
         if type(size) is not int or Path(name).name != name or name in ("", "..", "."):
             raise _Damage(f"'files' gives {name!r} the size {size!r}: expected file names with sizes in bytes")
     model = _field(content, "model", dict)
-    for key, kind in {"task": str, "model_type": str, "max_length": int, "labels": list}.items():
+    for key, kind in _MODEL_KINDS.items():
         if key in model and type(model[key]) is not kind:
             raise _Damage(f"'model' has {model[key]!r} as its '{key}': expected {_KINDS[kind]}")
     return Manifest(

@@ -12,14 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tfgraph.checkpoints import match_weights, read_config, read_weights
-from tfgraph.checkpoints.folder import CONFIG_FILE
-from tfgraph.checkpoints.sentence_transformers import (
-    SentenceSettings,
-    find_encoder_folder,
-    is_sentence_folder,
-    read_sentence_settings,
-)
+from tfgraph.checkpoints import match_weights
+from tfgraph.checkpoints.opening import Checkpoint, open_checkpoint
+from tfgraph.checkpoints.sentence_transformers import SentenceSettings, is_sentence_folder, read_sentence_settings
 from tfgraph.checkpoints.tokenizer_files import TOKENIZER_FILE, VOCABULARY_FILE
 from tfgraph.dsl.layers.choices import choose
 from tfgraph.dsl.module import Module
@@ -40,6 +35,7 @@ from tfgraph.models.family import (
 from tfgraph.models.names import below, checkpoint_name
 from tfgraph.models.pooling import Pooling, SentenceEmbedder
 from tfgraph.models.registry import architecture_of, family_of
+from tfgraph.models.seq2seq_config import Seq2SeqConfig
 
 if TYPE_CHECKING:
     from tfgraph.ir.constant import Array
@@ -59,6 +55,7 @@ class Pretrained:
         family: which family it is of.
         task: one of `tfgraph.models.family.TASKS`.
         folder: where the checkpoint is.
+        settings: the object in its `config.json`, or what that would say.
         input_specs: what the model is traced with: its inputs, of any batch and length; those of the first part, of a
             model that runs as several graphs.
         sentence: how texts become vectors; None for tasks other than sentence embedding.
@@ -71,6 +68,7 @@ class Pretrained:
     family: Family = field(repr=False)
     task: str
     folder: Path
+    settings: Mapping[str, Any] = field(repr=False)
     input_specs: dict[str, Any]
     sentence: SentenceSettings | None = None
     parts: Mapping[str, Part] = field(default_factory=dict, repr=False)
@@ -133,6 +131,8 @@ class Pretrained:
         }
         if self.labels:
             known["labels"] = list(self.labels)
+        if isinstance(self.config, Seq2SeqConfig) and self.config.decoder_start_token_id is not None:
+            known["decoder_start_token_id"] = self.config.decoder_start_token_id
         if self.sentence is not None:
             known["pooling"] = list(self.sentence.pooling_modes)
             known["normalize"] = self.sentence.normalize
@@ -179,7 +179,7 @@ def load(
     """Load a Hugging Face checkpoint folder: `config.json`, `*.safetensors`, and tokenizer files if there are any.
 
     Args:
-        folder: the folder; nothing is downloaded.
+        folder: the folder, or one that Megatron-LM saved into (or its one file); nothing is downloaded.
         task: one of `tfgraph.models.family.TASKS`. If not given: sentence embedding for a folder laid out by
             sentence-transformers, else what `architectures` in `config.json` names, else the base model.
         dtype: `"float32"`, `"float16"` or `"bfloat16"`: what weights of any float type are converted to when they are
@@ -198,9 +198,8 @@ def load(
     wanted = choose("dtype of weights", dtype, DTYPES)
     if task is not None:
         choose("task", task, TASKS)
-    folder = root if (root / CONFIG_FILE).is_file() else find_encoder_folder(root)
-    given = read_config(folder)
-    source = str(folder / CONFIG_FILE)
+    checkpoint = open_checkpoint(root)
+    given, source = checkpoint.config, checkpoint.source
     family = family_of(given, source)
     sentence = None
     if task == SENTENCE_EMBEDDING or (task is None and is_sentence_folder(root)):
@@ -211,7 +210,7 @@ def load(
     else:
         architecture = architecture_of(given, family, source)
     config = family.config.from_dict(given, source)
-    module = _with_weights(architecture, config, family, folder, wanted)
+    module = _with_weights(architecture, config, family, checkpoint, wanted)
     parts = {} if architecture.parts is None else dict(architecture.parts(module, config, wanted))
     specs = _input_specs(architecture, family, config, wanted, cache_length)
     return Pretrained(
@@ -219,7 +218,8 @@ def load(
         config=config,
         family=family,
         task=architecture.task,
-        folder=folder,
+        folder=checkpoint.folder,
+        settings=given,
         input_specs=dict(next(iter(parts.values())).inputs) if parts else specs,
         sentence=sentence,
         parts=parts,
@@ -259,10 +259,10 @@ def _input_specs(
 
 
 def _with_weights(
-    architecture: Architecture, config: ModelConfig, family: Family, folder: Path, dtype: DType
+    architecture: Architecture, config: ModelConfig, family: Family, checkpoint: Checkpoint, dtype: DType
 ) -> Module:
     """The architecture's model, each parameter with the handle of its tensor in the checkpoint."""
-    given: Mapping[str, Constant] = read_weights(folder)
+    given: Mapping[str, Constant] = checkpoint.weights()
     if family.adapt is not None:
         given = family.adapt(given, config)
     build, optional = architecture.build, architecture.optional
@@ -275,7 +275,7 @@ def _with_weights(
         given,
         rename=lambda name: _canonical(name, family.aliases, given),
         ignore=family.ignored,
-        source=folder,
+        source=checkpoint.folder,
     )
     for name, parameter in parameters.items():
         parameter.data = matched.weights[name]

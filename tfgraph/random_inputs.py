@@ -25,6 +25,19 @@ def free_symbols(graph: Graph) -> list[str]:
     return list(names)
 
 
+def sizes_by_part(graphs: Mapping[str, Graph], sizes: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    """For each graph of a model the `sizes` that are its own.
+
+    A name that none of them has is given to all, for whoever takes them to refuse.
+    """
+    own = {part: set(free_symbols(graph)) for part, graph in graphs.items()}
+    known = set[str]().union(*own.values())
+    return {
+        part: {name: size for name, size in sizes.items() if name in names or name not in known}
+        for part, names in own.items()
+    }
+
+
 def default_sizes(graph: Graph) -> dict[str, int]:
     """A small size for each open one; no two neighbours are equal, so that mixed-up axes show."""
     names = free_symbols(graph)

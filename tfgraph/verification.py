@@ -21,7 +21,9 @@ from tfgraph.ir.constant import Array
 from tfgraph.ir.dims import Dim, Expr, symbols_of
 from tfgraph.ir.dtypes import DType
 from tfgraph.ir.graph import Graph
-from tfgraph.random_inputs import free_symbols, random_inputs
+from tfgraph.manifest import read_manifest
+from tfgraph.models.family import WHOLE_MODEL
+from tfgraph.random_inputs import free_symbols, random_inputs, sizes_by_part
 from tfgraph.tolerance import TOLERANCE, relative_error
 
 DEFAULT_CASES: Final = 3
@@ -126,6 +128,43 @@ def compare(
             if name not in worst or difference.relative > worst[name].relative:
                 worst[name] = difference
     return Comparison(list(worst.values()), chosen)
+
+
+def compare_exports(
+    first: str | Path,
+    second: str | Path,
+    *,
+    sizes: Mapping[str, int] | None = None,
+    cases: int = DEFAULT_CASES,
+    seed: int = 0,
+    tolerance: float | None = None,
+) -> dict[str, Comparison]:
+    """Compare two models as `compare` does, each given as an ONNX file or as the folder of an export, graph by graph.
+
+    Returns the comparison of each graph, by its name.
+
+    Raises:
+        ConfigError: a folder is no export.
+        InputError: the models run as different graphs; and as for `compare`, as are the other errors.
+    """
+    ours, theirs = _files_of(Path(first)), _files_of(Path(second))
+    if set(ours) != set(theirs):
+        raise InputError(
+            f"{first} consists of {' and '.join(ours)}, {second} of {' and '.join(theirs)}: expected two models that "
+            "run as the same graphs"
+        )
+    known = sizes_by_part({part: from_onnx(path) for part, path in ours.items()}, sizes or {})
+    return {
+        part: compare(path, theirs[part], sizes=known[part], cases=cases, seed=seed, tolerance=tolerance)
+        for part, path in ours.items()
+    }
+
+
+def _files_of(path: Path) -> dict[str, Path]:
+    """The ONNX files of a model, by the names of its graphs."""
+    if not path.is_dir():
+        return {WHOLE_MODEL: path}
+    return {name: path / part.file for name, part in read_manifest(path).parts.items()}
 
 
 def _run(path: str | Path, session: Session, inputs: Mapping[str, Array], sizes: Mapping[str, int]) -> dict[str, Array]:

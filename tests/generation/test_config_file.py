@@ -70,6 +70,10 @@ def test_everything_neutral_or_null_is_followed():
     assert settings_from_config(written) == (GenerationSettings(), {})
 
 
+def test_minus_1_is_no_padding_token():
+    assert settings_from_config({"pad_token_id": -1})[0] == GenerationSettings()
+
+
 def test_what_else_changes_the_tokens_is_reported():
     asked = {"typical_p": 0.8, "suppress_tokens": [3], "encoder_no_repeat_ngram_size": 2, "guidance_scale": 1.5}
     assert settings_from_config(asked)[1] == {name: asked[name] for name in sorted(asked)}

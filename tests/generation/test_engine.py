@@ -198,10 +198,15 @@ def test_bad_prompts_are_refused_before_the_model_runs(run, prompts, message):
     assert decoder.sizes == []
 
 
-@pytest.mark.parametrize("name", ["eos_token_id", "pad_token_id", "forced_bos_token_id", "forced_eos_token_id"])
+@pytest.mark.parametrize("name", ["eos_token_id", "forced_bos_token_id", "forced_eos_token_id"])
 def test_tokens_that_the_model_lacks_are_refused(name):
     with pytest.raises(InputError, match=f"{name} 10 is no token of the model: its vocabulary ends at 9"):
         answers(chain(0, 1), [[0]], **{name: 10})
+
+
+def test_padding_that_the_model_lacks_is_padding_all_the_same():
+    results = answers(chain(0, 1, 2), [[0], [3, 1]], pad_token_id=10, max_new_tokens=1)
+    assert [result.token_ids for result in results] == [(1,), (2,)]
 
 
 def test_beam_search_does_not_stream():

@@ -112,6 +112,15 @@ def test_frequencies(chosen, rng):
     assert chi_square(observed[possible], expected[possible]) < 1
 
 
+def test_frequencies_in_a_large_vocabulary():
+    """More tokens than are summed up at a time: 100 groups of them come as often as their weights say."""
+    weights = np.random.default_rng(0).random(1000).astype(np.float32)
+    generator = make_generators(1, 1, 1)[0]
+    drawn = [draw(np.arange(1000) + 5, weights, generator) - 5 for _ in range(20_000)]
+    expected = weights.reshape(100, 10).sum(1) / weights.sum() * 20_000
+    assert chi_square(np.bincount(np.array(drawn) // 10, minlength=100), expected) < 1
+
+
 def test_frequencies_of_whole_answers(rng):
     """Two tokens from a table: 4,000 results of one prompt have the frequencies of the product of its rows."""
     table = rng.normal(size=(4, 4))

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 
 import tfgraph
-from tests.models.parity import batch, random_model, save
+from tests.models.parity import batch, expected_logits, random_model, save
+from tfgraph.ir.dtypes import DType
+from tfgraph.ir.interpret import interpret
 from tfgraph.models.registry import find_family
+from tfgraph.tolerance import TOLERANCE, relative_error
 
 IDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 
@@ -44,6 +47,38 @@ def fused_operators(name: str, folder: Path, **settings: Any) -> dict[str, int]:
     assert counts[0] == counts[1]
     fused: dict[str, int] = counts[0]
     return fused
+
+
+def half_errors(name: str, folder: Path, **settings: Any) -> dict[str, float]:
+    """The error of a model of the class `name` loaded as float16, compiled, and as bfloat16, run by numpy.
+
+    Texts have holes; each error is relative to what is allowed in the dtype.
+    """
+    model = random_model(name, **{**IDS, **settings})
+    ids, mask = batch(model.config.vocab_size, "holes")
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    expected = expected_logits(model, ids, mask)[mask == 1]
+    save(model, folder)
+    half = tfgraph.load(folder, task="causal-lm", dtype="float16")
+    outputs = {
+        "float16": tfgraph.compile(half, target="cpu").run(inputs),
+        "bfloat16": interpret(tfgraph.load(folder, task="causal-lm", dtype="bfloat16").trace(), inputs),
+    }
+    errors = {}
+    for dtype, made in outputs.items():
+        assert str(made["logits"].dtype) == dtype
+        ours = made["logits"][mask == 1].astype(np.float64)
+        errors[dtype] = relative_error(ours, expected) / TOLERANCE[DType(dtype)]
+    return errors
+
+
+def drop_prefix(folder: Path, prefix: str) -> None:
+    """Rename the tensors of a checkpoint whose names begin with `prefix`, as releases of the base model have them."""
+    from safetensors.numpy import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    assert any(name.startswith(prefix) for name in weights)
+    save_file({name.removeprefix(prefix): array for name, array in weights.items()}, folder / "model.safetensors")
 
 
 def our_size(config: Any) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tfgraph
-from tests.models.decoder_checks import IDS, fused_operators, head_error, our_size, their_size
+from tests.models.decoder_checks import IDS, drop_prefix, fused_operators, half_errors, head_error, our_size, their_size
 from tests.models.parity import TOLERANCE, assert_exact, batch, causal_lm_errors, random_model, relative_error, save
 from tfgraph.errors import CheckpointError, ConfigError
 from tfgraph.models.bloom import CONFIGS, BloomConfig
@@ -32,6 +32,10 @@ def test_everything_is_fused(tmp_path: Path) -> None:
     assert fused == {"Attention": 2, "LayerNormalization": 6, "com.microsoft::FastGelu": 2}
 
 
+def test_half_precision(tmp_path: Path) -> None:
+    assert max(half_errors("BloomForCausalLM", tmp_path, **SMALL).values()) <= 1
+
+
 def test_without_a_mask(tmp_path: Path) -> None:
     import torch
 
@@ -45,16 +49,13 @@ def test_without_a_mask(tmp_path: Path) -> None:
     assert relative_error(ours, theirs, mask == 1) <= TOLERANCE
 
 
-def test_long_texts_keep_their_precision(tmp_path: Path) -> None:
-    """The bias is by distance: by absolute position, the scores of late tokens would lose digits."""
-    model = random_model("BloomForCausalLM", **SMALL, **IDS)
-    compiled = tfgraph.compile(tfgraph.load(save(model, tmp_path), task="causal-lm"))
-    tail = np.random.default_rng(3).integers(3, 61, (1, 12))
-    ids = np.concatenate([np.full((1, 2000), 3), tail], axis=1)
-    alone = compiled.run({"input_ids": tail, "attention_mask": np.ones_like(tail)})["logits"]
-    mask = (np.arange(2012)[None] >= 2000).astype(np.int64)
-    after_padding = compiled.run({"input_ids": ids, "attention_mask": mask})["logits"][:, 2000:]
-    assert relative_error(after_padding, alone, np.ones((1, 12), bool)) <= TOLERANCE
+def test_checkpoints_of_the_base_model(tmp_path: Path) -> None:
+    """Released checkpoints have no prefix, whatever is loaded from them."""
+    folder = save(random_model("BloomForCausalLM", **SMALL), tmp_path)
+    whole = tfgraph.load(folder, task="causal-lm").module.state_dict()
+    drop_prefix(folder, "transformer.")
+    for name, constant in tfgraph.load(folder, task="causal-lm").module.state_dict().items():
+        assert np.array_equal(constant.numpy(), whole[name].numpy())
 
 
 def test_older_names_of_settings() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tfgraph
-from tests.models.decoder_checks import IDS, fused_operators, head_error, our_size, their_size
+from tests.models.decoder_checks import IDS, fused_operators, half_errors, head_error, our_size, their_size
 from tests.models.parity import TOLERANCE, assert_exact, batch, causal_lm_errors, random_model, save
 from tfgraph.errors import ConfigError
 from tfgraph.models.gpt_neox import CONFIGS, GPTNeoXConfig
@@ -53,6 +53,10 @@ def test_everything_is_fused(parallel: bool, tmp_path: Path) -> None:
     assert fused == {
         "Attention": 2, "LayerNormalization": 5, "RotaryEmbedding": 4, "com.microsoft::BiasGelu": 2,
     }  # fmt: skip
+
+
+def test_half_precision(tmp_path: Path) -> None:
+    assert max(half_errors("GPTNeoXForCausalLM", tmp_path, **SMALL).values()) <= 1
 
 
 def test_both_names_of_the_head(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.models.decoder_checks import IDS, fused_operators, head_error, our_size, their_size
+from tests.models.decoder_checks import IDS, fused_operators, half_errors, head_error, our_size, their_size
 from tests.models.parity import TOLERANCE, assert_exact, causal_lm_errors
 from tfgraph.errors import ConfigError
 from tfgraph.models.gptj import CONFIGS, GPTJConfig, GPTJModel
@@ -39,8 +39,12 @@ def test_everything_is_fused(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_half_precision(tmp_path: Path) -> None:
+    assert max(half_errors("GPTJForCausalLM", tmp_path, **SMALL).values()) <= 1
+
+
 def test_rotary_positions_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ConfigError, match="config.json: 'rotary_dim' is null: expected how many features"):
+    with pytest.raises(ConfigError, match=r"config\.json: 'rotary_dim' is null: expected how many features"):
         GPTJConfig.from_dict({**SMALL, "rotary_dim": None})
     for wrong in (7, 20):
         with pytest.raises(ConfigError, match=f"rotary_dim={wrong}: .* expected an even number up to 18"):

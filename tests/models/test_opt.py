@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from tests.models.decoder_checks import IDS, fused_operators, head_error, our_size, their_size
-from tests.models.parity import TOLERANCE, assert_exact, causal_lm_errors
+import tfgraph
+from tests.models.decoder_checks import IDS, drop_prefix, fused_operators, half_errors, head_error, our_size, their_size
+from tests.models.parity import TOLERANCE, assert_exact, causal_lm_errors, random_model, save
 from tfgraph.errors import ConfigError
 from tfgraph.models.opt import CONFIGS, OPTConfig, OPTModel
 
@@ -45,6 +47,19 @@ def test_other_heads(name: str, tmp_path: Path) -> None:
 def test_everything_is_fused(changes: dict[str, Any], norms: int, tmp_path: Path) -> None:
     fused = fused_operators("OPTForCausalLM", tmp_path, **SMALL, **changes)
     assert fused == {"Attention": 2, "LayerNormalization": norms}
+
+
+def test_half_precision(tmp_path: Path) -> None:
+    assert max(half_errors("OPTForCausalLM", tmp_path, **SMALL, **LIKE_350M).values()) <= 1
+
+
+def test_checkpoints_of_the_base_model(tmp_path: Path) -> None:
+    """Released checkpoints have no prefix, whatever is loaded from them."""
+    folder = save(random_model("OPTForCausalLM", **SMALL), tmp_path)
+    whole = tfgraph.load(folder, task="causal-lm").module.state_dict()
+    drop_prefix(folder, "model.")
+    for name, constant in tfgraph.load(folder, task="causal-lm").module.state_dict().items():
+        assert np.array_equal(constant.numpy(), whole[name].numpy())
 
 
 def test_word_embeddings_of_their_own_width() -> None:

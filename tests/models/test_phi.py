@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.models.decoder_checks import IDS, fused_operators, head_error, our_size, their_size
+from tests.models.decoder_checks import IDS, fused_operators, half_errors, head_error, our_size, their_size
 from tests.models.parity import TOLERANCE, assert_exact, causal_lm_errors
 from tfgraph.errors import ConfigError
 from tfgraph.models.phi import CONFIGS, PhiConfig
@@ -46,6 +46,10 @@ def test_everything_is_fused(changes: dict[str, Any], norms: int, tmp_path: Path
     assert fused == {
         "Attention": 2, "LayerNormalization": norms, "RotaryEmbedding": 4, "com.microsoft::FastGelu": 2,
     }  # fmt: skip
+
+
+def test_half_precision(tmp_path: Path) -> None:
+    assert max(half_errors("PhiForCausalLM", tmp_path, **SMALL, qk_layernorm=True).values()) <= 1
 
 
 def test_settings_of_rotary_positions() -> None:

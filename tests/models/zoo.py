@@ -162,3 +162,20 @@ def given(model: Any, inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
         positions = np.maximum(inputs["attention_mask"].cumsum(1) - 1, 0)
         arguments["position_ids"] = torch.from_numpy(positions)
     return arguments
+
+
+def fused_operators(model_type: str, folder: Path) -> str:
+    """What the passes fuse in the family's language model, each operator with its count; all parts of it together."""
+    wanted = (TEXT_GENERATION, "masked-lm", "base")
+    row = next(row for task in wanted for row in rows() if (row.model_type, row.task) == (model_type, task))
+    pretrained = tfgraph.load(save(random_model(row.name, **SETTINGS[model_type]), folder), task=row.task)
+    counts: dict[str, int] = {}
+    for part in pretrained.parts.values():
+        report = tfgraph.compile(part).report
+        missed = [
+            str(miss) for miss in report.near_misses if ".mlp." not in str(miss)
+        ]  # a router's softmax is no attention
+        assert not missed, missed[0]
+        for operator, count in report.fused.items():
+            counts[operator] = counts.get(operator, 0) + count
+    return ", ".join(f"{count} {operator.rpartition('::')[2]}" for operator, count in sorted(counts.items()))

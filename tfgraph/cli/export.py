@@ -41,8 +41,8 @@ def export_command(
 ) -> None:
     """Optimise a checkpoint, and write it as an ONNX model.
 
-    OUT gets model.onnx, the tokenizer's files, and a manifest; `tfgraph run OUT` runs it. If the export is stopped, an
-    older one in OUT stays as it was.
+    OUT gets model.onnx (encoder.onnx and decoder.onnx for an encoder-decoder that writes texts), the tokenizer's files,
+    and a manifest; `tfgraph run OUT` runs it. If the export is stopped, an older one in OUT stays as it was.
     """
     from tfgraph.exporter import export
     from tfgraph.manifest import read_manifest

@@ -30,17 +30,25 @@ def show_command(
 ) -> None:
     """Show inputs, outputs, parameters, FLOPs, operators and layers of a model.
 
-    A multiply-add counts as two FLOPs. Sizes that are not given with --size are 1 for batches, and 128 for lengths.
+    A multiply-add counts as two FLOPs. Sizes that are not given with --size are 1 for batches, and 128 for lengths. A
+    model that runs as several graphs is shown graph by graph.
     """
+    from tfgraph.random_inputs import sizes_by_part
     from tfgraph.summary import summarise
 
     sizes = read_sizes(size)
-    graph, facts = _read(model)
-    summary = summarise(graph, sizes)
+    graphs, facts = _read(model)
+    own_sizes = sizes_by_part(graphs, sizes)
+    summaries = {name: summarise(graph, own_sizes[name]) for name, graph in graphs.items()}
     if as_json:
-        print_json({"model": facts, **summary.as_dict(), **_all_modules(summary, layers)})
+        shown = {name: {**each.as_dict(), **_all_modules(each, layers)} for name, each in summaries.items()}
+        print_json({"model": facts, **(next(iter(shown.values())) if len(shown) == 1 else {"parts": shown})})
         return
-    console = stdout()
+    for name, summary in summaries.items():
+        _print_summary(stdout(), facts if len(summaries) == 1 else {**facts, "part": name}, summary, layers)
+
+
+def _print_summary(console: Console, facts: dict[str, Any], summary: Summary, layers: bool) -> None:
     _print_overview(console, facts, summary)
     operators = [[key, str(count)] for key, count in summary.operators.items()]
     console.print(table("Operators", ["Operator", "Count"], operators))
@@ -50,15 +58,16 @@ def show_command(
     console.print(table(title, [title[:-1], "Nodes", "Parameters", "Size", "FLOPs"], rows))
 
 
-def _read(path: Path) -> tuple[Graph, dict[str, Any]]:
-    """The graph of whatever lies at `path`, and what is known about it."""
+def _read(path: Path) -> tuple[dict[str, Graph], dict[str, Any]]:
+    """The graphs of whatever lies at `path`, by name, and what is known about it."""
     from tfgraph.backends.onnx.read import from_onnx
     from tfgraph.checkpoints.folder import CONFIG_FILE
     from tfgraph.manifest import MANIFEST_FILE, MODEL_FILE, read_manifest
+    from tfgraph.models.family import WHOLE_MODEL
     from tfgraph.pretrained import load
 
     if os.path.isfile(path):
-        return from_onnx(path), {"path": str(path), "kind": "ONNX file"}
+        return {WHOLE_MODEL: from_onnx(path)}, {"path": str(path), "kind": "ONNX file"}
     if not os.path.exists(path):
         raise ConfigError(
             f"{path} does not exist: expected an ONNX file, a checkpoint folder, or the folder of an export"
@@ -66,15 +75,17 @@ def _read(path: Path) -> tuple[Graph, dict[str, Any]]:
     if (path / MANIFEST_FILE).is_file():
         manifest = read_manifest(path)
         facts = {"path": str(path), "kind": "export", "target": manifest.target, **manifest.model}
-        return from_onnx(path / MODEL_FILE), facts
+        return {name: from_onnx(path / part.file) for name, part in manifest.parts.items()}, facts
     if not (path / CONFIG_FILE).is_file() and (path / MODEL_FILE).is_file():
-        return from_onnx(path / MODEL_FILE), {"path": str(path / MODEL_FILE), "kind": "ONNX file"}
+        return {WHOLE_MODEL: from_onnx(path / MODEL_FILE)}, {"path": str(path / MODEL_FILE), "kind": "ONNX file"}
     pretrained = load(path)
-    return pretrained.trace(), {"path": str(path), "kind": "checkpoint", **pretrained.metadata}
+    graphs = {name: part.trace() for name, part in pretrained.parts.items()}
+    return graphs, {"path": str(path), "kind": "checkpoint", **pretrained.metadata}
 
 
 def _print_overview(console: Console, facts: dict[str, Any], summary: Summary) -> None:
-    known = [f"{name} {facts[name]}" for name in ("target", "model_type", "task", "max_length") if name in facts]
+    shown = ("target", "model_type", "task", "max_length", "part")
+    known = [f"{name} {facts[name]}" for name in shown if name in facts]
     console.print(Text(f"{facts['path']}: {', '.join([facts['kind'], *known])}", style="bold"), soft_wrap=True)
     lines = [["Input", str(spec)] for spec in summary.inputs.values()]
     lines += [["Output", str(spec)] for spec in summary.outputs.values()]

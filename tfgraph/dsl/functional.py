@@ -387,7 +387,7 @@ def top_k(x: Operand, k: int, axis: int = -1) -> tuple[Tensor, Tensor]:
 
 
 def nonzero(x: Operand) -> Tensor:
-    """Where `x` is not zero or false: int64 [rank, found], in the order of the elements; `found` is a size of its own."""
+    """Where `x` is not zero or false: int64 [rank, found], `found` being a size of its own."""
     return _apply("NonZero", as_tensor(x))
 
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from tfgraph.generation.decoder import Decoder, Ids
+from tfgraph.generation.decoder import Decoder, Ids, Scores
 from tfgraph.generation.history import History
 from tfgraph.generation.logprobs import log_softmax
-from tfgraph.generation.processors import Scores, make_processors, process
+from tfgraph.generation.processors import make_processors, process
 from tfgraph.generation.prompts import PromptBatch
 from tfgraph.generation.results import FinishReason, Generation
 from tfgraph.generation.scores import as_scores, require_a_choice

@@ -59,6 +59,8 @@ def settings_from_config(config: Mapping[str, Any], **overrides: Any) -> tuple[G
         InputError: a value is out of its range, or contradicts another one.
     """
     values = {name: config[name] for name in _FOLLOWED if config.get(name) is not None}
+    if values.get("pad_token_id") == -1:  # how some checkpoints say that there is none
+        del values["pad_token_id"]
     if overrides.get("do_sample"):
         values.pop("num_beams", None)
     elif overrides.get("num_beams", 1) != 1:

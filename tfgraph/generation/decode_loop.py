@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tfgraph.generation.decoder import Decoder, Ids
+from tfgraph.generation.decoder import Decoder, Ids, Scores
 from tfgraph.generation.history import History
 from tfgraph.generation.logprobs import log_softmax, token_logprobs
-from tfgraph.generation.processors import Scores, make_processors, process
+from tfgraph.generation.processors import make_processors, process
 from tfgraph.generation.prompts import PromptBatch
 from tfgraph.generation.results import FinishReason, GeneratedToken, Generation, TokenLogprobs
 from tfgraph.generation.sampling import distribution, draw, make_generators

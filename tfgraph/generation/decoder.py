@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 Ids = NDArray[np.int64]
 Logits = NDArray[np.floating[Any]]
+Scores = NDArray[np.float32]
+"""Logits, or log-probabilities, on their way to a choice: float32 [R, V], or [V] for one row."""
 
 
 class Decoder(Protocol):

@@ -18,7 +18,7 @@ from tfgraph.generation.settings import GenerationSettings
 from tfgraph.generation.stopping import Stopping
 from tfgraph.generation.text_stream import Decode
 
-_SINGLE_TOKENS = ("pad_token_id", "forced_bos_token_id", "forced_eos_token_id")
+_SINGLE_TOKENS = ("forced_bos_token_id", "forced_eos_token_id")
 
 
 def generate(

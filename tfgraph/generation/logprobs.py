@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tfgraph.generation.processors import Scores
+from tfgraph.generation.decoder import Scores
 from tfgraph.generation.results import TokenLogprobs
 from tfgraph.generation.selection import likeliest
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tfgraph.generation.decoder import Scores
 from tfgraph.generation.history import History
 from tfgraph.generation.settings import GenerationSettings
 
-Scores = NDArray[np.float32]
 Processor = Callable[[History, Scores], None]
 """Changes the scores of the next token, float32 [R, V], in place."""
 

@@ -34,6 +34,8 @@ class PromptBatch:
 def make_batch(prompts: Prompts, padding_id: int, vocab_size: int, context_length: int | None) -> PromptBatch:
     """Pad prompts, one row of token ids each, for a model of that vocabulary and context.
 
+    The mask hides the padding; a `padding_id` outside the vocabulary, which some checkpoints have, counts as 0.
+
     Raises:
         InputError: no prompts; one that is empty, holds something else than ids of the vocabulary, or leaves no room
             for a single token in the context.
@@ -51,7 +53,7 @@ def make_batch(prompts: Prompts, padding_id: int, vocab_size: int, context_lengt
             )
     lengths = np.array([len(row) for row in rows], dtype=np.int64)
     shape = (len(rows), int(lengths.max()))
-    input_ids = np.full(shape, padding_id, dtype=np.int64)
+    input_ids = np.full(shape, padding_id if padding_id < vocab_size else 0, dtype=np.int64)
     attention_mask = np.zeros(shape, dtype=np.int64)
     for index, row in enumerate(rows):
         input_ids[index, shape[1] - len(row) :] = row

@@ -9,8 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tfgraph.generation.decoder import Ids
-from tfgraph.generation.processors import Scores
+from tfgraph.generation.decoder import Ids, Scores
 from tfgraph.generation.selection import kth_largest
 from tfgraph.generation.settings import GenerationSettings
 

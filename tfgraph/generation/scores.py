@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfgraph.errors import InputError, ShapeError
-from tfgraph.generation.decoder import Logits
-from tfgraph.generation.processors import Scores
+from tfgraph.generation.decoder import Logits, Scores
 
 
 def as_scores(logits: Logits, num_rows: int, vocab_size: int) -> Scores:

@@ -74,8 +74,8 @@ class GenerationSettings:
             the same, but with the length that would flatter it most.
         num_return_sequences: results for each prompt; with beam search, the best of the finished beams.
         eos_token_id: the token that ends an answer, or several.
-        pad_token_id: what fills up shorter prompts of a batch; the mask hides it, so any id does. Not given: the first
-            end token, or 0.
+        pad_token_id: what fills up shorter prompts of a batch; the mask hides it, so any id does, and one that the
+            model lacks counts as 0. Not given: the first end token, or 0.
         forced_bos_token_id: the first token generated after a prompt of a single token, as in the decoder of BART.
         forced_eos_token_id: the token at the last place that `max_new_tokens` leaves, as in the decoder of BART.
         stop_strings: an answer ends where its text comes to hold one of these; a stop string may span tokens.

@@ -125,3 +125,20 @@ FAMILY = Family(
     # the bias of the decoder is stored beside it, inside it, or both
     aliases={"predictions.bias": "predictions.decoder.bias"},
 )  # fmt: skip
+
+
+def _published(num_layers: int, hidden_size: int, num_heads: int, hidden_act: str) -> AlbertConfig:
+    return AlbertConfig(30000, hidden_size, num_layers, num_heads, 4 * hidden_size, 512, hidden_act=hidden_act)
+
+
+CONFIGS = {
+    f"albert-{size}-v{release}": _published(*sizes, hidden_act)
+    for release, hidden_act in ((1, "gelu"), (2, "gelu_new"))  # the second also differs in how it was trained
+    for size, sizes in {
+        "base": (12, 768, 12),
+        "large": (24, 1024, 16),
+        "xlarge": (24, 2048, 16),
+        "xxlarge": (12, 4096, 64),
+    }.items()
+}
+"""Name to configuration: Lan et al., table 1."""

@@ -1,4 +1,4 @@
-"""BERT: its configuration, its models for each task, and what their parameters are called in checkpoints.
+"""BERT: its configuration, its models for each task, names of parameters in checkpoints, and its published sizes.
 
 Source: Devlin et al., "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding", 2019. What it
 is built of is shared with the families after it: `encoder.py`, `heads.py`, `tasks.py`.
@@ -72,3 +72,33 @@ FAMILY = Family(
     # the bias of the decoder is stored beside it, inside it, or both
     aliases={"cls.predictions.bias": "cls.predictions.decoder.bias"},
 )
+
+
+UNCASED, CASED, MULTILINGUAL = 30522, 28996, 119547
+"""Tokens in the vocabularies of the releases, which DistilBERT and ELECTRA have too."""
+
+
+def _published(vocab_size: int, num_layers: int, hidden_size: int, num_heads: int | None = None) -> BertConfig:
+    """With BERT's ratios: heads of 64 features, an MLP four times as wide as the hidden state, 512 positions."""
+    heads = hidden_size // 64 if num_heads is None else num_heads
+    return BertConfig(vocab_size, hidden_size, num_layers, heads, 4 * hidden_size, 512)
+
+
+CONFIGS = {
+    # Devlin et al., section 3, and the multilingual release
+    "bert-base-uncased": _published(UNCASED, 12, 768),
+    "bert-base-cased": _published(CASED, 12, 768),
+    "bert-base-multilingual-cased": _published(MULTILINGUAL, 12, 768),
+    "bert-large-uncased": _published(UNCASED, 24, 1024),
+    "bert-large-cased": _published(CASED, 24, 1024),
+    # Turc et al., "Well-Read Students Learn Better: On the Importance of Pre-training Compact Models", 2019, table 1
+    "bert-tiny": _published(UNCASED, 2, 128),
+    "bert-mini": _published(UNCASED, 4, 256),
+    "bert-small": _published(UNCASED, 4, 512),
+    "bert-medium": _published(UNCASED, 8, 512),
+    # Wang et al., "MiniLM: Deep Self-Attention Distillation for Task-Agnostic Compression of Pre-Trained Transformers",
+    # 2020, section 4; the one with 6 layers keeps every second layer of the other
+    "minilm-l12-h384": _published(UNCASED, 12, 384, num_heads=12),
+    "minilm-l6-h384": _published(UNCASED, 6, 384, num_heads=12),
+}
+"""Name to configuration."""

@@ -111,10 +111,10 @@ class TextDecoder(Module):
             position_ids = positions if past == 0 else positions[:, past:]
         hidden_state = self._embed(input_ids, position_ids, past)
         bias = None
-        if self.alibi is not None and cache_lengths is not None:
-            bias = self.alibi(seq, past, cache_lengths)
-        elif self.alibi is not None:
-            bias = self.alibi(seq, past + seq, past, positions)
+        if self.alibi is not None:
+            fixed = cache_lengths is not None
+            bias = self.alibi(seq, past, cache_lengths) if fixed else self.alibi(seq, past + seq, past, positions)
+            bias = F.cast(bias, hidden_state.dtype)
         present = []
         for index, layer in enumerate(self.layers):
             cached = None if past_key_values is None else past_key_values[index]

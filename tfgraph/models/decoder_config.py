@@ -1,6 +1,6 @@
 """`DecoderConfig`: the settings that decoders (GPT-2, LLaMA and those after them) have in common.
 
-A family adds the settings of its own in a subclass, in its own file. Published sizes are in `configs.py`.
+A family adds the settings of its own in a subclass, in its own file, with its published sizes.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from tfgraph.dsl.module import Module
+from tfgraph.models.bert import CASED, MULTILINGUAL, UNCASED
 from tfgraph.models.encoder import TextEncoder
 from tfgraph.models.encoder_config import EncoderConfig
 from tfgraph.models.encoder_tasks import EncoderTasks
@@ -87,3 +88,16 @@ FAMILY = Family(
     inputs=("input_ids", "attention_mask"),
     ignored=("*embeddings.position_ids", "vocab_*", "pre_classifier.*", "classifier.*", "qa_outputs.*"),
 )
+
+
+def _published(vocab_size: int) -> DistilBertConfig:
+    """BERT-base with every second layer."""
+    return DistilBertConfig(vocab_size, 768, 6, 12, 3072, 512)
+
+
+CONFIGS = {
+    "distilbert-base-uncased": _published(UNCASED),
+    "distilbert-base-cased": _published(CASED),
+    "distilbert-base-multilingual-cased": _published(MULTILINGUAL),
+}
+"""Name to configuration: Sanh et al., section 3, and the releases."""

@@ -17,7 +17,7 @@ from tfgraph.dsl.layers.linear import Linear
 from tfgraph.dsl.module import Module
 from tfgraph.dsl.tensor import Tensor
 from tfgraph.errors import ConfigError
-from tfgraph.models.bert import ENCODER_NAMES
+from tfgraph.models.bert import ENCODER_NAMES, UNCASED
 from tfgraph.models.embeddings import TextEmbeddings
 from tfgraph.models.encoder import TextEncoder
 from tfgraph.models.encoder_config import EncoderConfig
@@ -165,3 +165,21 @@ FAMILY = Family(
         "sequence_summary.*", "classifier.*", "qa_outputs.*",
     ),
 )  # fmt: skip
+
+
+def _published(num_layers: int, hidden_size: int, embedding_size: int) -> ElectraConfig:
+    """BERT's ratios; a generator has the embeddings of its discriminator, and narrower layers."""
+    return ElectraConfig(
+        UNCASED, hidden_size, num_layers, hidden_size // 64, 4 * hidden_size, 512, embedding_size=embedding_size
+    )
+
+
+CONFIGS = {
+    "electra-small-discriminator": _published(12, 256, 128),
+    "electra-base-discriminator": _published(12, 768, 768),
+    "electra-large-discriminator": _published(24, 1024, 1024),
+    "electra-small-generator": _published(12, 256, 128),
+    "electra-base-generator": _published(12, 256, 768),
+    "electra-large-generator": _published(24, 256, 1024),
+}
+"""Name to configuration: Clark et al., table 6, as released."""

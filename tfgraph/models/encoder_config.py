@@ -1,6 +1,6 @@
 """`EncoderConfig`: the settings that BERT and the families after it have in common.
 
-A family adds the settings of its own in a subclass, in its own file. Published sizes are in `configs.py`.
+A family adds the settings of its own in a subclass, in its own file, with its published sizes.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ class EncoderConfig:
     Attributes:
         aliases: other names that the family's `config.json` has for a field: theirs to ours.
         type_vocab_size: kinds of tokens, such as those of a first and a second text; None for an encoder without them.
+        prediction_act: the activation of the head that predicts tokens; `hidden_act` if not given (Megatron-LM).
         tie_word_embeddings: the matrix that predicts tokens is the table of word embeddings.
         labels: the names of a classifier's classes, in the order of its logits.
 
@@ -42,6 +43,7 @@ class EncoderConfig:
     hidden_act: str = "gelu"
     layer_norm_eps: float = 1e-12
     tie_word_embeddings: bool = True
+    prediction_act: str | None = None
     labels: tuple[str, ...] = ("LABEL_0", "LABEL_1")
 
     def __post_init__(self) -> None:
@@ -56,6 +58,7 @@ class EncoderConfig:
         )
         require_divides("num_attention_heads", self.num_attention_heads, "hidden_size", self.hidden_size)
         get_activation(self.hidden_act)
+        get_activation(self.prediction_act or self.hidden_act)
         if not 0 < self.layer_norm_eps < 1:
             raise ConfigError(f"layer_norm_eps is {self.layer_norm_eps}: expected a positive number such as 1e-12")
         if not self.labels:

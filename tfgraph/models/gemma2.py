@@ -36,8 +36,8 @@ class SandwichGemmaConfig(AnyGemmaConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("query_pre_attn_scalar", "final_logit_softcapping"):
-            value = getattr(self, name)
+        for name in ("query_pre_attn_scalar", "final_logit_softcapping", "attn_logit_softcapping"):
+            value = getattr(self, name, None)  # Gemma 3 caps no scores of attention
             if value is not None and not value > 0:
                 raise ConfigError(f"{name} is {value}: expected a number above 0")
 

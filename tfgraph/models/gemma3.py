@@ -57,9 +57,7 @@ class Gemma3Config(SandwichGemmaConfig):
         if isinstance(by_kind, Mapping) and {FULL, SLIDING} & set(by_kind):
             given = {**given, "rope_parameters": by_kind.get(FULL)}
             local["rope_parameters"] = by_kind.get(SLIDING)
-        rotary = read_rotary_settings(
-            local, source, base=cls.rope_local_base_freq, base_name="rope_local_base_freq"
-        )
+        rotary = read_rotary_settings(local, source, base=cls.rope_local_base_freq, base_name="rope_local_base_freq")
         require_whole_heads(rotary, source)
         return {**super()._read_more(given, source), "rope_local_base_freq": rotary.base}
 
@@ -76,9 +74,7 @@ class Gemma3Model(SandwichGemmaDecoder):
         super().__init__(config, qk_norm="zero-centred-rms")
 
 
-_TEXT = rotary_family(
-    "Gemma3Text", Gemma3Config, Gemma3Model, {**SANDWICH_NAMES, **QUERY_KEY_NORM_NAMES}, capped_lm
-)
+_TEXT = rotary_family("Gemma3Text", Gemma3Config, Gemma3Model, {**SANDWICH_NAMES, **QUERY_KEY_NORM_NAMES}, capped_lm)
 
 FAMILY = replace(
     _TEXT,

@@ -1,4 +1,4 @@
-"""GPT-2: its configuration, its models for each task, and what their parameters are called in checkpoints.
+"""GPT-2: its configuration, its models for each task, names of parameters in checkpoints, and its published sizes.
 
 Source: Radford et al., "Language Models are Unsupervised Multitask Learners", 2019.
 """
@@ -92,3 +92,17 @@ FAMILY = Family(
     ignored=("*attn.bias", "*attn.masked_bias", "lm_head.weight", "score.*", "classifier.*"),
     adapt=adapt,
 )
+
+
+def _published(num_layers: int, hidden_size: int) -> GPT2Config:
+    """With heads of 64 features."""
+    return GPT2Config(50257, hidden_size, num_layers, hidden_size // 64, 1024)
+
+
+CONFIGS = {  # table 2
+    "gpt2": _published(12, 768),
+    "gpt2-medium": _published(24, 1024),
+    "gpt2-large": _published(36, 1280),
+    "gpt2-xl": _published(48, 1600),
+}
+"""Name to configuration."""

@@ -36,7 +36,7 @@ class TokenPredictionHead(Module):
     def __init__(self, config: EncoderConfig, word: Embedding, activation: str | None = None) -> None:
         vocab_size, width = word.weight.shape
         self.dense = Linear(config.hidden_size, width)
-        self.activation = get_activation(config.hidden_act if activation is None else activation)
+        self.activation = get_activation(activation or config.prediction_act or config.hidden_act)
         self.norm = LayerNorm(width, config.layer_norm_eps)
         self.decoder = Linear(width, vocab_size)
         if config.tie_word_embeddings:

@@ -61,3 +61,22 @@ FAMILY = Family(
     ignored=BERT.ignored,
     aliases=BERT.aliases,
 )
+
+
+_PADDED = 30720  # the uncased vocabulary, padded to a multiple of 8 x 128 for 8-way model parallelism
+
+
+def _published(vocab_size: int, num_layers: int, hidden_size: int) -> MegatronBertConfig:
+    return MegatronBertConfig(vocab_size, hidden_size, num_layers, hidden_size // 64, 4 * hidden_size, 512)
+
+
+CONFIGS = {
+    # Shoeybi et al., table 4
+    "megatron-bert-336m": _published(_PADDED, 24, 1024),
+    "megatron-bert-1.3b": _published(_PADDED, 24, 2048),
+    "megatron-bert-3.9b": _published(_PADDED, 48, 2560),
+    # the release of the smallest, with other vocabularies
+    "megatron-bert-cased-345m": _published(29056, 24, 1024),
+    "megatron-bert-uncased-345m": _published(30592, 24, 1024),
+}
+"""Name to configuration."""

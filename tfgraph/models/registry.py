@@ -18,6 +18,7 @@ FAMILIES = {
     "openai-gpt": "tfgraph.models.gpt",
     "gpt2": "tfgraph.models.gpt2",
     "gpt3": "tfgraph.models.gpt3",
+    "megatron-gpt2": "tfgraph.models.megatron_gpt2",
     "gpt_neo": "tfgraph.models.gpt_neo",
     "gpt_pangu": "tfgraph.models.pangu_alpha",
     "opt": "tfgraph.models.opt",

@@ -128,3 +128,25 @@ def _family(stem: str, config: type[RobertaConfig]) -> Family:
 FAMILY = _family("Roberta", RobertaConfig)
 XLM_ROBERTA = _family("XLMRoberta", XLMRobertaConfig)
 CAMEMBERT = _family("Camembert", CamembertConfig)
+
+
+def _published(kind: type[RobertaConfig], vocab_size: int, num_layers: int, hidden_size: int) -> RobertaConfig:
+    """BERT's ratios, one token type, and two more rows of positions."""
+    return kind(
+        vocab_size, hidden_size, num_layers, hidden_size // 64, 4 * hidden_size, 514,
+        type_vocab_size=1, layer_norm_eps=1e-5,
+    )  # fmt: skip
+
+
+CONFIGS = {
+    # Liu et al., section 4, and the distilled release after Sanh et al., "DistilBERT", 2019
+    "roberta-base": _published(RobertaConfig, 50265, 12, 768),
+    "roberta-large": _published(RobertaConfig, 50265, 24, 1024),
+    "distilroberta-base": _published(RobertaConfig, 50265, 6, 768),
+    # Conneau et al., section 4
+    "xlm-roberta-base": _published(XLMRobertaConfig, 250002, 12, 768),
+    "xlm-roberta-large": _published(XLMRobertaConfig, 250002, 24, 1024),
+    # Martin et al., section 4.2
+    "camembert-base": _published(CamembertConfig, 32005, 12, 768),
+}
+"""Name to configuration, of all three families."""

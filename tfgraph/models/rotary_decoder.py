@@ -110,8 +110,8 @@ def require_whole_heads(rotary: RotarySettings, source: str) -> None:
     """
     if rotary.fraction != 1:
         raise ConfigError(
-            f"{source}: 'partial_rotary_factor' is {rotary.fraction:g}: for this family, only rotary positions that turn "
-            "whole heads are built here"
+            f"{source}: 'partial_rotary_factor' is {rotary.fraction:g}: for this family, only rotary positions "
+            "that turn whole heads are built here"
         )
 
 
@@ -120,7 +120,9 @@ def _read_layer_types(given: Mapping[str, Any], source: str) -> tuple[str, ...]:
     if names is None:
         return ()
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ConfigError(f"{source}: 'layer_types' is {names!r}: expected a list with {FULL!r} or {SLIDING!r} for each layer")
+        raise ConfigError(
+            f"{source}: 'layer_types' is {names!r}: expected a list with {FULL!r} or {SLIDING!r} for each layer"
+        )
     return tuple(names)
 
 

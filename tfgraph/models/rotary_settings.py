@@ -91,7 +91,7 @@ def require_positive_number(source: str, name: str, value: object, most: float =
     Raises:
         ConfigError: it is none, or not between 0 and `most`.
     """
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= most:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf or value > most:
         limit = "" if most == math.inf else f" up to {most:g}"
         raise ConfigError(f"{source}: '{name}' is {value!r}: expected a positive number{limit}")
     return float(value)

@@ -79,3 +79,18 @@ def test_configuration_has_what_config_json_has(converted, name):
     sizes |= {"hidden_size", "n_embd", "num_hidden_layers", "n_layer", "num_attention_heads", "n_head", "head_dim"}
     sizes |= {"num_key_value_heads", "n_positions", "max_position_embeddings", "eos_token_id", "bos_token_id"}
     assert {key for key in sizes if expected.get(key) is not None} <= found.keys()
+
+
+@pytest.mark.parametrize(("kind", "worst"), [("Q8_0", 0.01), ("Q5_1", 0.03), ("Q4_0", 0.15)])
+@pytest.mark.parametrize("name", ["llama", "mixtral", "gpt2", "bloom", "gemma"])
+def test_quantised_matrices_are_restored_like_others(converted, tmp_path, name, kind, worst):
+    """Rows are put back in order, and matrices transposed, after they are dequantised."""
+    from gguf.constants import GGMLQuantizationType
+
+    _, folder, _ = converted(name)
+    convert(folder, name, tmp_path / "model.gguf", GGMLQuantizationType[kind])
+    expected = read_weights(folder)
+    found = open_gguf_checkpoint(tmp_path / "model.gguf").weights
+    assert set(found) == set(expected)
+    for key, constant in found.items():
+        assert np.abs(constant.numpy() - expected[key].numpy()).max() < worst, key

@@ -332,6 +332,17 @@ def test_control_tokens_in_a_text(llama_tokenizer):
     assert llama_tokenizer.decode([1, *best_first("the"), 2], skip_special_tokens=False) == "<s> the</s>"
 
 
+def test_control_tokens_of_phi_3_take_up_the_spaces_after_them(tmp_path, llama_tokenizer):
+    def change(writer):
+        sentencepiece()(writer)
+        writer.add_uint32("phi3.rope.dimension_count", 8)
+
+    phi3 = read(tmp_path, change, architecture="phi3")
+    assert ids(phi3, "a</s>\n b") == [1, *best_first("a"), 2, *best_first("b")]
+    assert ids(phi3, "<s>  b") == [1, 1, *best_first("  b")]
+    assert ids(llama_tokenizer, "a</s>\n b") == [1, *best_first("a"), 2, *best_first("\n b")]
+
+
 def test_spaces_that_users_defined(tmp_path):
     """Gemma's files hold runs of spaces as tokens, with real spaces in them."""
     tokens, scores, types = [*TOKENS, "   "], [*SCORES, -1000.0], [*TYPES, 4]

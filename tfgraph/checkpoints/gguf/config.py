@@ -13,10 +13,8 @@ from typing import Any
 from tfgraph.checkpoints.gguf.architectures import ARCHITECTURES, FLAGS, FLOATS, MIXTRAL, Architecture
 from tfgraph.checkpoints.gguf.header import TensorInfo
 from tfgraph.checkpoints.gguf.rope_scaling import rope_scaling
-from tfgraph.checkpoints.gguf.settings import Settings
+from tfgraph.checkpoints.gguf.settings import ARCHITECTURE_KEY, Settings
 from tfgraph.errors import ConfigError
-
-ARCHITECTURE_KEY = "general.architecture"
 
 
 def architecture_of(metadata: Mapping[str, Any], path: Path) -> tuple[str, Architecture]:

@@ -15,6 +15,8 @@ import numpy as np
 
 from tfgraph.errors import CheckpointError
 
+ARCHITECTURE_KEY = "general.architecture"
+
 
 class Settings:
     """The metadata of the file `path`. `None` stands for a key that is absent.

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfgraph.checkpoints.gguf.settings import Settings
+from tfgraph.checkpoints.gguf.settings import ARCHITECTURE_KEY, Settings
 from tfgraph.checkpoints.gguf.splitting import SPLITTINGS, USUAL_SPLITTINGS, Splitting
 from tfgraph.checkpoints.gguf.vocabulary import TokenKind, Vocabulary, read_vocabulary
 from tfgraph.checkpoints.tokenizer_files import SETTINGS_FILE, TOKENIZER_FILE, TokenizerParts
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 KIND_KEY = "tokenizer.ggml.model"
 _NO_TOKENIZER = ("none", "no_vocab")
+_KEEP_SPACES = ("<unk>", "<s>", "<|endoftext|>")
 _SPACE = "\u2581"  # what SentencePiece writes for a space
 
 
@@ -49,7 +50,7 @@ def gguf_tokenizer(metadata: Mapping[str, Any], path: Path) -> TokenizerParts | 
     vocabulary = read_vocabulary(metadata, path)
     try:
         backend = builders[kind](vocabulary, settings)
-        _add_special(backend, vocabulary)
+        _add_special(backend, vocabulary, strips=kind == "llama" and settings.text(ARCHITECTURE_KEY) == "phi3")
         contents = {
             TOKENIZER_FILE: backend.to_str(),
             SETTINGS_FILE: json.dumps(_tokenizer_config(vocabulary, settings), indent=2, ensure_ascii=False) + "\n",
@@ -158,7 +159,7 @@ def _splitting(settings: Settings) -> Splitting:
     """The rule that the file names, or the one of all models of its architecture."""
     named = settings.text("tokenizer.ggml.pre")
     if named is None or named == "default":
-        named = USUAL_SPLITTINGS.get(settings.text("general.architecture") or "", named)
+        named = USUAL_SPLITTINGS.get(settings.text(ARCHITECTURE_KEY) or "", named)
     if named in SPLITTINGS:
         return SPLITTINGS[named]
     if named is None or named == "default":
@@ -188,14 +189,21 @@ def _template(vocabulary: Vocabulary, settings: Settings, *, begins: bool) -> An
     return TemplateProcessing(single=pieces, pair=[*pieces, *of_second], special_tokens=used)
 
 
-def _add_special(backend: Tokenizer, vocabulary: Vocabulary) -> None:
-    """Make tokens be found in text whole that are not made by merges: control tokens, and those that users defined."""
+def _add_special(backend: Tokenizer, vocabulary: Vocabulary, *, strips: bool) -> None:
+    """Make tokens be found in text whole that are not made by merges: control tokens, and those that users defined.
+
+    With `strips` a control token takes up the spaces after it, as Phi-3's do. Its file does not say so.
+    """
     from tokenizers import AddedToken
 
     roles = [vocabulary.tokens[number] for number in vocabulary.roles.values()]
     control = [*vocabulary.of_kinds(TokenKind.CONTROL, TokenKind.UNKNOWN), *roles]
     backend.add_special_tokens(
-        [AddedToken(token, special=True, normalized=False) for token in dict.fromkeys(control) if token]
+        [
+            AddedToken(token, special=True, normalized=False, rstrip=strips and token not in _KEEP_SPACES)
+            for token in dict.fromkeys(control)
+            if token
+        ]
     )
     backend.add_tokens(
         [
@@ -224,5 +232,5 @@ def _tokenizer_config(vocabulary: Vocabulary, settings: Settings) -> dict[str, A
 
 def _max_length(settings: Settings) -> int | None:
     """The longest text that the model was made for, in tokens."""
-    limit = settings.integer(f"{settings.text('general.architecture')}.context_length")
+    limit = settings.integer(f"{settings.text(ARCHITECTURE_KEY)}.context_length")
     return limit if limit is not None and limit > 0 else None

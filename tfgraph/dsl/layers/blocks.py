@@ -81,9 +81,7 @@ class BlockOptions:
         """The MLP of a block, or what is in its place."""
         bias = self.bias if self.mlp_bias is None else self.mlp_bias
         if self.experts is not None:
-            return MixtureOfExperts(
-                hidden_size, intermediate_size, self.experts, self.activation, self.gated, bias
-            )
+            return MixtureOfExperts(hidden_size, intermediate_size, self.experts, self.activation, self.gated, bias)
         return MLP(hidden_size, intermediate_size, self.activation, self.gated, bias)
 
 
