@@ -59,7 +59,6 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "bloom": ("Bloom", {"vocab_size": 61, "hidden_size": 32, "n_layer": 2, "n_head": 4}),
-    "starcoder2": ("Starcoder2", {**_SIZES, "tie_word_embeddings": True, "sliding_window": None}),
 }
 
 
@@ -169,7 +168,7 @@ def write_settings(writer: Any, architecture: str, config: Mapping[str, Any]) ->
         writer.add_head_count_kv(kv_heads)
     if (eps := first("rms_norm_eps")) is not None:
         writer.add_layer_norm_rms_eps(eps)
-    if (eps := first("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon")) is not None:
+    if (eps := first("layer_norm_eps", "layer_norm_epsilon")) is not None:
         writer.add_layer_norm_eps(eps)
     rope = config.get("rope_parameters") or {}
     rope = rope.get("full_attention", rope)

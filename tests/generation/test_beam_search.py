@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -40,6 +41,18 @@ def test_with_enough_beams_it_finds_the_best_of_all(seed, length_penalty):
     found = generate(BigramDecoder(table), [[1]], asked)
     assert [result.score for result in found] == pytest.approx([score for _, score in expected[:8]], abs=1e-4)
     assert found[0].token_ids == expected[0][0]
+
+
+@pytest.mark.parametrize("length_penalty", [0.0, -0.25, -0.5])
+def test_where_length_is_no_merit_the_present_length_flatters_a_beam_most(length_penalty):
+    """So "never" asks the same of the running beams as False does."""
+    for seed in range(100):
+        table = np.random.default_rng(seed).normal(size=(4, 4)) * 3
+        asked = GenerationSettings(
+            num_beams=2, num_return_sequences=2, max_new_tokens=12, eos_token_id=END, length_penalty=length_penalty
+        )
+        never = replace(asked, early_stopping="never")
+        assert generate(BigramDecoder(table), [[1]], never) == generate(BigramDecoder(table), [[1]], asked)
 
 
 def test_prompts_that_have_ended_leave_the_batch():

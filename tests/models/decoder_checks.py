@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import tfgraph
-from tests.models.parity import batch, expected_logits, random_model, save
+from tests.models.parity import IN_FLOAT32, batch, expected_logits, random_model, save
 from tfgraph.ir.dtypes import DType
 from tfgraph.ir.interpret import interpret
 from tfgraph.models.registry import find_family
@@ -29,7 +29,8 @@ def head_error(name: str, folder: Path, **settings: Any) -> float:
     ids = np.where(mask == 1, ids, IDS["pad_token_id"])
     ours = tfgraph.compile(tfgraph.load(save(model, folder))).run({"input_ids": ids, "attention_mask": mask})
     with torch.no_grad():
-        theirs = model.double()(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask))
+        precise = model.float() if model.config.model_type in IN_FLOAT32 else model.double()
+        theirs = precise(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask))
     (output,) = ours
     expected = theirs[output].numpy()
     assert ours[output].shape == expected.shape

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,9 +34,9 @@ LAYER = {
 }
 
 
-def as_megatron(model: object) -> tuple[dict[str, np.ndarray], dict[str, dict[str, np.ndarray]]]:
+def as_megatron(model: Any) -> tuple[dict[str, np.ndarray], dict[str, dict[str, np.ndarray]]]:
     """The tensors of a transformers model as Megatron-LM has them: its language model, and the heads beside that."""
-    given = {name: tensor.numpy() for name, tensor in model.state_dict().items()}  # type: ignore[attr-defined]
+    given = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     body = {
         "embedding.word_embeddings.weight": given["bert.embeddings.word_embeddings.weight"],
         "embedding.position_embeddings.weight": given["bert.embeddings.position_embeddings.weight"],

@@ -140,6 +140,15 @@ def test_a_token_at_a_time_is_the_paper_with_a_cache(weights: dict[str, np.ndarr
         cache = {name.replace("present", "past_key_values"): outputs[name] for name in outputs if name != "logits"}
 
 
+def test_the_base_model_is_what_the_logits_are_made_of(weights: dict[str, np.ndarray], tmp_path: Path) -> None:
+    folder = write(tmp_path, weights)
+    ids, mask = batch(61, "left padding")
+    outputs = tfgraph.compile(tfgraph.load(folder, task="base")).run({"input_ids": ids, "attention_mask": mask})
+    expected = for_each_text(lambda *text: paper_logits(weights, *text))(ids, mask)
+    ours = outputs["last_hidden_state"] @ weights["wte.weight"].T
+    assert np.abs(ours - expected)[mask == 1].max() <= 1e-5 * np.abs(expected).max()
+
+
 def test_everything_is_fused(weights: dict[str, np.ndarray], tmp_path: Path) -> None:
     compiled = tfgraph.compile(tfgraph.load(write(tmp_path, weights)))
     assert compiled.report.as_dict()["fused"] == {

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tfgraph
-from tests.models.decoder_checks import fused_operators, head_error
+from tests.models.decoder_checks import fused_operators, half_errors, head_error
 from tests.models.parity import (
     assert_exact,
     batch,
@@ -77,6 +77,11 @@ def test_long_contexts_cost_no_tables(tmp_path: Path) -> None:
     assert largest == 32 * 4 * 64 * 4  # a projection of the query
     ops = [node.key for node in compiled.graph]
     assert (ops.count("Cos"), ops.count("Sin"), ops.count("RotaryEmbedding")) == (1, 1, 4)
+
+
+@pytest.mark.parametrize("model_type", FAMILIES)
+def test_every_family_in_float16(model_type: str, tmp_path: Path) -> None:
+    assert half_errors(f"{FAMILIES[model_type][0]}ForCausalLM", tmp_path, **settings(model_type))["float16"] <= 1
 
 
 @pytest.mark.parametrize("max_positions", [64, 131072])

@@ -65,6 +65,17 @@ def test_a_second_version_whose_checkpoint_has_one_table(tmp_path: Path) -> None
     assert_exact({cell: errors[cell] for cell in ("right padding", "cache, holes")})
 
 
+def test_mt5(tmp_path: Path) -> None:
+    """Gated unless it is said otherwise; the scores are not scaled, whatever the matrix is."""
+    model = random_model("MT5ForConditionalGeneration", **SMALL)
+    folder = save(model, tmp_path)
+    settings = json.loads((folder / "config.json").read_text())
+    del settings["feed_forward_proj"]
+    (folder / "config.json").write_text(json.dumps(settings))
+    errors = seq2seq_errors(model, folder)
+    assert_exact({cell: errors[cell] for cell in ("left padding", "cache, holes")})
+
+
 @pytest.mark.parametrize("of_whole_model", [False, True])
 def test_the_encoder_alone(of_whole_model: bool, tmp_path: Path) -> None:
     import torch
@@ -135,6 +146,11 @@ def test_several_graphs_are_not_traced_as_one(tmp_path: Path) -> None:
         ("flan-t5-large", 783_150_080),
         ("flan-t5-xl", 2_849_757_184),
         ("t5-v1.1-xxl", 11_135_332_352),
+        ("mt5-small", 300_176_768),
+        ("mt5-base", 582_401_280),
+        ("mt5-large", 1_229_581_312),
+        ("mt5-xl", 3_742_619_648),
+        ("mt5-xxl", 12_921_057_280),
     ],
 )
 def test_published_sizes(name: str, count: int) -> None:

@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 import tfgraph
 from tests.models.parity import MASKS, assert_exact, relative_error
 from tests.models.seq2seq_parity import ANSWER_PADDING, cached_error, greedy, inputs_of
+from tfgraph.ir.interpret import interpret
 from tfgraph.models.family import TASKS
 from tfgraph.models.names import checkpoint_name
 from tfgraph.models.registry import find_family
@@ -33,6 +34,7 @@ Arrays = dict[str, np.ndarray]
 
 def write_checkpoint(folder: Path, **changes: Any) -> Arrays:
     """Random weights with a configuration, and the weights by name."""
+    folder.mkdir(exist_ok=True)
     settings = {**SIZES, **changes}
     family = find_family("transformer")
     architecture = family.architecture_for("text-generation")
@@ -132,6 +134,38 @@ def test_greedy_answers(tmp_path: Path) -> None:
     likeliest = torch_logits(weights, given).argmax(-1)
     assert written.shape == (3, 9)
     np.testing.assert_array_equal(written[:, 1:], likeliest[:, :-1])
+
+
+def test_the_interpreter_gives_the_same(tmp_path: Path) -> None:
+    weights = write_checkpoint(tmp_path)
+    inputs = inputs_of("holes", 61)
+    parts = {name: part.trace() for name, part in tfgraph.load(tmp_path).parts.items()}
+    given = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+    state = {"encoder_attention_mask": inputs["attention_mask"], **interpret(parts["encoder"], given)}
+    for name in parts["decoder"].inputs:
+        if name.startswith("past_key_values"):
+            state[name] = np.zeros((3, 4, 0, 9), np.float32)
+    ours = interpret(parts["decoder"], {"input_ids": inputs["decoder_input_ids"], **state})
+    expected = torch_logits(weights, inputs)[:, -1]
+    assert relative_error(ours["logits"], expected, np.ones(3, bool)) <= 1e-5
+    assert ours["present.2.key"].shape == (3, 4, 7, 9)
+
+
+def test_half_precision(tmp_path: Path) -> None:
+    """Weights, cache and scores are float16; accuracy is what that allows."""
+    weights = write_checkpoint(tmp_path / "checkpoint")
+    tfgraph.export(tfgraph.load(tmp_path / "checkpoint", dtype="float16"), tmp_path / "out")
+    artefact = tfgraph.open(tmp_path / "out")
+    inputs = inputs_of("right padding", 61)
+    given = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+    state = {"encoder_attention_mask": inputs["attention_mask"], **artefact.run(given, part="encoder")}
+    for name, spec in artefact.manifest.parts["decoder"].inputs.items():
+        if name.startswith("past_key_values"):
+            state[name] = np.zeros((3, 4, 0, 9), spec.dtype.numpy())
+    ours = artefact.run({"input_ids": inputs["decoder_input_ids"], **state}, part="decoder")["logits"]
+    expected = torch_logits(weights, inputs)[:, -1]
+    assert ours.dtype == np.float16
+    assert relative_error(ours.astype(np.float64), expected, np.ones(3, bool)) <= 1e-2
 
 
 def test_fused_operators_of_each_part(tmp_path: Path) -> None:

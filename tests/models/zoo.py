@@ -64,7 +64,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "gemma": {**_DECODER, "head_dim": 12},
     "gemma2": {**_DECODER, "head_dim": 12, "sliding_window": 4},
     "gemma3_text": {**_DECODER, "head_dim": 12, "sliding_window": 4},
-    "mixtral": {**_DECODER, "hidden_size": 40, "num_local_experts": 4},
+    "mixtral": {**_DECODER, "hidden_size": 40, "intermediate_size": 48, "num_local_experts": 4},
     "t5": {
         "vocab_size": 61, "d_model": 36, "d_kv": 7, "d_ff": 50, "num_layers": 2, "num_heads": 4,
         "decoder_start_token_id": 0,

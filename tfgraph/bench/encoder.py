@@ -26,7 +26,7 @@ from tfgraph.errors import InputError
 from tfgraph.ir.constant import Array
 from tfgraph.ir.dtypes import DType
 from tfgraph.models.bert import BertConfig
-from tfgraph.models.configs import published_config
+from tfgraph.models import published
 from tfgraph.pretrained import Pretrained, load
 from tfgraph.tolerance import TOLERANCE, relative_error
 
@@ -64,7 +64,7 @@ class Settings:
     """
 
     shapes: Sequence[BatchShape] = SHAPES
-    config: BertConfig = field(default_factory=lambda: published_config(MODEL))
+    config: BertConfig = field(default_factory=lambda: published.configs[MODEL])
     rounds: int = 25
     threads: int | None = None
     seed: int = 0

@@ -23,7 +23,7 @@ from tfgraph.bench.machine import describe_machine, load_average
 from tfgraph.bench.scale_worker import DECODER, EXPORT
 from tfgraph.errors import InputError, TFGraphError
 from tfgraph.models.bert import BertConfig
-from tfgraph.models.configs import published_config
+from tfgraph.models import published
 
 EXPORT_SECONDS: Final = 1.5
 """Limit for BERT-base from checkpoint to file, beyond the time of copying its weights."""
@@ -54,7 +54,7 @@ class Settings:
         InputError: a number below 1, or no numbers of layers.
     """
 
-    checkpoint: BertConfig = field(default_factory=lambda: published_config("bert-base-uncased"))
+    checkpoint: BertConfig = field(default_factory=lambda: published.configs["bert-base-uncased"])
     decoder: DecoderSize = GPT3
     layers: Sequence[int] = LAYERS
     repeats: int = 3

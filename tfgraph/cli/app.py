@@ -12,6 +12,7 @@ from tfgraph.cli.bench import bench_app
 from tfgraph.cli.console import print_error, tolerate_encodings
 from tfgraph.cli.export import export_command
 from tfgraph.cli.generate import generate_command
+from tfgraph.cli.models import models_command
 from tfgraph.cli.optimize import optimize_command
 from tfgraph.cli.run import run_command
 from tfgraph.cli.show import show_command
@@ -75,4 +76,5 @@ app.command("run")(run_command)
 app.command("generate")(generate_command)
 app.command("verify")(verify_command)
 app.command("targets")(targets_command)
+app.command("models")(models_command)
 app.add_typer(bench_app, name="bench")

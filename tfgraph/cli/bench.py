@@ -56,11 +56,11 @@ def encoder_command(
 
     from tfgraph.bench.encoder import MODEL, SHAPES, Settings, measure_encoder
     from tfgraph.bench.shapes import BatchShape
-    from tfgraph.models.configs import published_config
+    from tfgraph.models import published
 
     settings = Settings(
         shapes=[BatchShape.parse(text) for text in shape] if shape else SHAPES,
-        config=replace(published_config(MODEL), num_hidden_layers=layers),
+        config=replace(published.configs[MODEL], num_hidden_layers=layers),
         rounds=runs,
         threads=threads,
         seed=seed,

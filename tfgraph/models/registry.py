@@ -35,6 +35,7 @@ FAMILIES = {
     "electra": "tfgraph.models.electra",
     "megatron-bert": "tfgraph.models.megatron_bert",
     "t5": "tfgraph.models.t5",
+    "mt5": "tfgraph.models.t5:MT5",
     "bart": "tfgraph.models.bart",
     "transformer": "tfgraph.models.transformer",
     "llama": "tfgraph.models.llama",

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from tfgraph.dsl import functional as F
 from tfgraph.dsl.layers.attention import KeyValue
 from tfgraph.dsl.layers.blocks import BlockOptions, DecoderBlock, EncoderBlock
 from tfgraph.dsl.layers.embedding import Embedding
@@ -80,7 +81,8 @@ class _Stack(Module):
         if self.embedding_scale is not None:
             embedded = embedded * self.embedding_scale
         if self.position is not None:
-            embedded = embedded + self.position(input_ids, past=past)
+            positions = self.position(input_ids, past=past)
+            embedded = embedded + F.cast(positions, embedded.dtype)  # a table of sines is float32, whatever the weights
         return embedded if self.embedding_norm is None else self.embedding_norm(embedded)
 
     def _bias(self, queries: Dim, keys: Dim, past: Dim = 0) -> Tensor | None:

@@ -1,9 +1,9 @@
-"""T5, its second version and Flan-T5: configuration, models for each task, names in checkpoints, published sizes.
+"""T5, its second version, Flan-T5 and mT5: configuration, models for each task, names in checkpoints, published sizes.
 
 Source: Raffel et al., "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer", 2020; the
 second version, with gated MLPs and a matrix of its own for predicting tokens: Shazeer, "GLU Variants Improve
 Transformer", 2020, and the authors' release "T5.1.1"; Flan-T5: Chung et al., "Scaling Instruction-Finetuned Language
-Models", 2022.
+Models", 2022; mT5: Xue et al., "mT5: A Massively Multilingual Pre-trained Text-to-Text Transformer", 2021.
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ class T5Config(Seq2SeqConfig):
         "layer_norm_epsilon": "norm_eps",
     }
 
+    default_projection: ClassVar[str] = "relu"
+
     max_position_embeddings: int = 512
     head_dim: int | None = 64
     norm_eps: float = 1e-6
@@ -75,7 +77,7 @@ class T5Config(Seq2SeqConfig):
     @classmethod
     def _spelled_out(cls, given: Mapping[str, Any], source: str) -> Mapping[str, Any]:
         """`feed_forward_proj` says the activation, and whether the MLP is gated: `relu`, `gated-gelu`."""
-        projection = given.get("feed_forward_proj") or "relu"
+        projection = given.get("feed_forward_proj") or cls.default_projection
         gate, _, activation = projection.rpartition("-") if isinstance(projection, str) else ("", "", "")
         if gate not in ("", "gated") or not activation:
             raise ConfigError(
@@ -88,6 +90,19 @@ class T5Config(Seq2SeqConfig):
     @classmethod
     def _refuse_unsupported(cls, given: Mapping[str, Any], source: str) -> None:
         require_settings(given, source, {"is_decoder": False})
+
+
+@dataclass(frozen=True)
+class MT5Config(T5Config):
+    """mT5's sizes and choices: those of T5's second version; see `T5Config`."""
+
+    model_type: ClassVar[str] = "mt5"
+    default_projection: ClassVar[str] = "gated-gelu"
+
+    hidden_act: str = "gelu_new"
+    gated: bool = True
+    tie_word_embeddings: bool = False
+    scale_decoder_outputs: bool | None = False
 
 
 class T5Model(Seq2SeqModel):
@@ -165,18 +180,23 @@ def adapt(weights: Mapping[str, Constant], config: T5Config) -> Mapping[str, Con
     return {name.replace(".DenseReluDense.wi_1.", ".DenseReluDense.wi."): weights[name] for name in weights}
 
 
-FAMILY = Family(
-    model_type="t5",
-    config=T5Config,
-    architectures=(
-        *seq2seq_architectures("T5", T5Model, build_lm, NAMES, optional="lm_head", build_lm_without=build_tied_lm),
-        encoder_architecture("T5EncoderModel", T5Model, NAMES),
-    ),
-    inputs=("input_ids", "attention_mask"),
-    ignored=("lm_head.weight", "*.embed_tokens.weight", "decoder.*"),
-    aliases={f"{stack}.embed_tokens.weight": "shared.weight" for stack in ("encoder", "decoder")},
-    adapt=adapt,
-)
+def _family(stem: str, config: type[T5Config]) -> Family:
+    return Family(
+        model_type=config.model_type,
+        config=config,
+        architectures=(
+            *seq2seq_architectures(stem, T5Model, build_lm, NAMES, optional="lm_head", build_lm_without=build_tied_lm),
+            encoder_architecture(f"{stem}EncoderModel", T5Model, NAMES),
+        ),
+        inputs=("input_ids", "attention_mask"),
+        ignored=("lm_head.weight", "*.embed_tokens.weight", "decoder.*"),
+        aliases={f"{stack}.embed_tokens.weight": "shared.weight" for stack in ("encoder", "decoder")},
+        adapt=adapt,
+    )
+
+
+FAMILY = _family("T5", T5Config)
+MT5 = _family("MT5", MT5Config)
 
 
 def _published(
@@ -185,19 +205,17 @@ def _published(
     return T5Config(32128, hidden_size, num_layers, num_heads, intermediate_size, head_dim=head_dim)
 
 
-def _second(hidden_size: int, intermediate_size: int, num_layers: int, num_heads: int) -> T5Config:
-    return T5Config(
-        32128, hidden_size, num_layers, num_heads, intermediate_size,
-        hidden_act="gelu_new", gated=True, tie_word_embeddings=False,
-    )  # fmt: skip
-
+_SIZES_OF_SECOND = {  # hidden size, layers of each stack, heads, features inside the MLP
+    "small": (512, 8, 6, 1024),
+    "base": (768, 12, 12, 2048),
+    "large": (1024, 24, 16, 2816),
+    "xl": (2048, 24, 32, 5120),
+    "xxl": (4096, 24, 64, 10240),
+}
 
 _SECOND = {
-    "small": _second(512, 1024, 8, 6),
-    "base": _second(768, 2048, 12, 12),
-    "large": _second(1024, 2816, 24, 16),
-    "xl": _second(2048, 5120, 24, 32),
-    "xxl": _second(4096, 10240, 24, 64),
+    size: T5Config(32128, *numbers, hidden_act="gelu_new", gated=True, tie_word_embeddings=False)
+    for size, numbers in _SIZES_OF_SECOND.items()
 }
 
 CONFIGS = {
@@ -209,5 +227,6 @@ CONFIGS = {
     "t5-11b": _published(1024, 65536, 24, 128, head_dim=128),
     **{f"t5-v1.1-{size}": config for size, config in _SECOND.items()},
     **{f"flan-t5-{size}": config for size, config in _SECOND.items()},
+    **{f"mt5-{size}": MT5Config(250112, *numbers) for size, numbers in _SIZES_OF_SECOND.items()},
 }
 """Name to configuration."""

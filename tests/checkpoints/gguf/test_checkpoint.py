@@ -75,7 +75,7 @@ def test_configuration_has_what_config_json_has(converted, name):
     expected = {**given, "rope_theta": rope.get("rope_theta")}
     for key in found.keys() & expected.keys() - {"hidden_activation", "hidden_act", "tie_word_embeddings"}:
         assert found[key] == expected[key], key
-    sizes = {"vocab_size", "rms_norm_eps", "layer_norm_epsilon", "layer_norm_eps", "norm_epsilon", "rope_theta"}
+    sizes = {"vocab_size", "rms_norm_eps", "layer_norm_epsilon", "layer_norm_eps", "rope_theta"}
     sizes |= {"hidden_size", "n_embd", "num_hidden_layers", "n_layer", "num_attention_heads", "n_head", "head_dim"}
     sizes |= {"num_key_value_heads", "n_positions", "max_position_embeddings", "eos_token_id", "bos_token_id"}
     assert {key for key in sizes if expected.get(key) is not None} <= found.keys()

@@ -1,6 +1,7 @@
 """The header of a GGUF file: what it may say, and that nothing it says is believed before it is checked."""
 
 import contextlib
+import errno
 import os
 import struct
 from pathlib import Path
@@ -199,13 +200,21 @@ def test_scalar_tensor(tmp_path):
     assert read_gguf(path).constants()["s"].numpy() == np.float32(1)
 
 
-def test_what_is_no_file(tmp_path):
+def _denied(self, *args):
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def test_what_is_no_file(tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match=r"nowhere\.gguf does not exist"):
         read_gguf(tmp_path / "nowhere.gguf")
     with pytest.raises(CheckpointError, match="is not a file"):
         read_gguf(tmp_path)
     with pytest.raises(CheckpointError, match="cannot read"):
         read_gguf("a\0b.gguf")
+    path = write(tmp_path, header())
+    monkeypatch.setattr(Path, "open", _denied)
+    with pytest.raises(CheckpointError, match=r"cannot read .*model\.gguf: Permission denied"):
+        read_gguf(path)
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe")
         with pytest.raises(CheckpointError, match="is not a file"):

@@ -1,28 +1,19 @@
-"""Tokenizers out of GGUF metadata: the same ids as the tokenizer that the file was written from.
+"""Byte-level tokenizers out of GGUF metadata: the same ids as the tokenizer that the file was written from.
 
-The oracles are tokenizers that transformers and `tokenizers` build by their own rules, and, for SentencePiece's BPE,
-its rule written out: merge the best-scoring neighbours until none are left.
+The oracles are tokenizers that transformers and `tokenizers` build by their own rules. SentencePiece's kind is in
+`test_sentencepiece.py`.
 """
 
 import json
-from itertools import pairwise
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.gguf_files import write_small
+from tests.gguf_tokenizers import CORPUS, TEXTS, ids, read
 from tfgraph.checkpoints.gguf import open_gguf_checkpoint
 from tfgraph.errors import CheckpointError
 from tfgraph.tokenizer import Tokenizer
 
-CORPUS = [
-    "The quick brown fox jumps over 13 lazy dogs; they don't mind, it's 2024 and we'll see.",
-    "def forward(self, x):\n    return self.weight * x + 1.5e-3\n\n\nclass Model:\n\tpass  # Größe, naïve café",
-    "I'M SURE you've SEEN 12345 camelCaseWords, HTTPServer  and   spaces \r\n\r\n über 价格是100元。",
-    "  leading and trailing   ",
-]
-TEXTS = [*CORPUS, "unseen ẞ characters 🙂\u0301 e\u0301 and <|im_end|> 9876543210", "\n", " ", "a", "\t\n x"]
 CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 
@@ -66,14 +57,6 @@ def byte_level(backend, pre, change=lambda writer: None, *, tokens=None, types=N
         change(writer)
 
     return add
-
-
-def read(folder, add, **options):
-    return Tokenizer(open_gguf_checkpoint(write_small(folder / "model.gguf", add, **options)).tokenizer)
-
-
-def ids(tokenizer, text):
-    return tokenizer.encode([text])["input_ids"][0].tolist()
 
 
 def gpt2_pre_tokenizers():
@@ -240,200 +223,3 @@ def test_files_that_do_not_say_how_they_cut(tmp_path, architecture):
         assert ids(tokenizer, text) == backend.encode(text).ids
     with pytest.raises(CheckpointError, match=r"does not say how its tokenizer cuts text into words"):
         read(tmp_path, add)
-
-
-# --- SentencePiece ---
-
-BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
-
-
-def pieces():
-    """Pieces and scores as a LLaMA vocabulary has them: controls, bytes, merged pieces by rank, then characters."""
-    from tokenizers import Tokenizer as Backend
-    from tokenizers import models, normalizers, trainers
-
-    backend = Backend(models.BPE())
-    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    words = [word for text in CORPUS for word in text.split(" ")]
-    backend.train_from_iterator(words, trainers.BpeTrainer(vocab_size=260, show_progress=False))
-    vocabulary = backend.get_vocab()
-    learned = [piece for piece in sorted(vocabulary, key=vocabulary.get) if len(piece) > 1]
-    characters = [piece for piece in vocabulary if len(piece) == 1]
-    tokens = ["<unk>", "<s>", "</s>", *BYTES, *learned, *sorted(characters)]
-    scores = [0.0] * 259 + [-float(rank) for rank in range(len(learned) + len(characters))]
-    types = [2, 3, 3] + [6] * 256 + [1] * (len(learned) + len(characters))
-    return tokens, scores, types
-
-
-TOKENS, SCORES, TYPES = pieces()
-
-
-def sentencepiece(change=lambda writer: None, tokens=TOKENS, scores=SCORES, types=TYPES):
-    def add(writer):
-        writer.add_tokenizer_model("llama")
-        writer.add_token_list(tokens)
-        writer.add_token_scores(scores)
-        writer.add_token_types(types)
-        writer.add_unk_token_id(0)
-        writer.add_bos_token_id(1)
-        writer.add_eos_token_id(2)
-        change(writer)
-
-    return add
-
-
-def best_first(text, *, prefix=True):
-    """SentencePiece's BPE, written out: the neighbours whose union scores best merge, the leftmost of equals."""
-    score = {token: SCORES[number] for number, token in enumerate(TOKENS) if TYPES[number] == 1}
-    number = {token: index for index, token in enumerate(TOKENS)}
-    symbols = list(("▁" if prefix else "") + text.replace(" ", "▁"))
-    while True:
-        pairs = [(-score[a + b], place) for place, (a, b) in enumerate(pairwise(symbols)) if a + b in score]
-        if not pairs:
-            break
-        place = min(pairs)[1]
-        symbols[place : place + 2] = [symbols[place] + symbols[place + 1]]
-    found = []
-    for symbol in symbols:
-        found += [number[symbol]] if symbol in score else [3 + byte for byte in symbol.encode()]
-    return found
-
-
-@pytest.fixture(scope="module")
-def llama_tokenizer(tmp_path_factory):
-    return read(tmp_path_factory.mktemp("spm"), sentencepiece())
-
-
-@given(text=st.text(st.sampled_from([*"abcdefghinorstuy .,'\n12", "é", "元", "🙂"]), min_size=1, max_size=40))
-def test_sentencepiece_ids_follow_its_rule(llama_tokenizer, text):
-    assert ids(llama_tokenizer, text) == [1, *best_first(text)]
-
-
-@pytest.mark.parametrize("text", TEXTS)
-def test_sentencepiece_text_comes_back(llama_tokenizer, text):
-    assert ids(llama_tokenizer, text) == [1, *best_first(text)]
-    assert llama_tokenizer.decode(ids(llama_tokenizer, text)) == text
-
-
-def test_sentencepiece_without_a_space_before_the_text(tmp_path):
-    def change(writer):
-        writer.add_add_space_prefix(False)
-        writer.add_add_bos_token(False)
-
-    tokenizer = read(tmp_path, sentencepiece(change))
-    for text in TEXTS:
-        assert ids(tokenizer, text) == best_first(text, prefix=False)
-        assert tokenizer.decode(ids(tokenizer, text)) == text
-
-
-def test_control_tokens_in_a_text(llama_tokenizer):
-    assert ids(llama_tokenizer, "a</s>b") == [1, *best_first("a"), 2, *best_first("b")]
-    assert llama_tokenizer.decode([1, *best_first("the"), 2]) == "the"
-    assert llama_tokenizer.decode([1, *best_first("the"), 2], skip_special_tokens=False) == "<s> the</s>"
-
-
-def test_control_tokens_of_phi_3_take_up_the_spaces_after_them(tmp_path, llama_tokenizer):
-    def change(writer):
-        sentencepiece()(writer)
-        writer.add_uint32("phi3.rope.dimension_count", 8)
-
-    phi3 = read(tmp_path, change, architecture="phi3")
-    assert ids(phi3, "a</s>\n b") == [1, *best_first("a"), 2, *best_first("b")]
-    assert ids(phi3, "<s>  b") == [1, 1, *best_first("  b")]
-    assert ids(llama_tokenizer, "a</s>\n b") == [1, *best_first("a"), 2, *best_first("\n b")]
-
-
-def test_spaces_that_users_defined(tmp_path):
-    """Gemma's files hold runs of spaces as tokens, with real spaces in them."""
-    tokens, scores, types = [*TOKENS, "   "], [*SCORES, -1000.0], [*TYPES, 4]
-    tokenizer = read(tmp_path, sentencepiece(lambda w: w.add_add_space_prefix(False), tokens, scores, types))
-    assert ids(tokenizer, "a   b") == [1, *best_first("a", prefix=False), len(TOKENS), *best_first("b", prefix=False)]
-    assert tokenizer.decode(ids(tokenizer, "a   b")) == "a   b"
-
-
-def test_without_bytes_what_is_unknown_is_one_token(tmp_path):
-    tokens, scores, types = ([*given[:3], *given[259:]] for given in (TOKENS, SCORES, TYPES))
-    tokenizer = read(tmp_path, sentencepiece(tokens=tokens, scores=scores, types=types))
-    (begins, *known, unknown) = ids(tokenizer, "a🙂🙂")
-    assert (begins, unknown) == (1, 0)
-    assert "".join(tokens[number] for number in known) == "▁a"
-
-
-def test_kinds_of_tokens_that_the_file_does_not_give(tmp_path):
-    def add(writer):
-        writer.add_tokenizer_model("llama")
-        writer.add_token_list(TOKENS)
-        writer.add_token_scores(SCORES)
-        for role, number in (("unk", 0), ("bos", 1), ("eos", 2)):
-            getattr(writer, f"add_{role}_token_id")(number)
-
-    assert ids(read(tmp_path, add), "the</s>") == [1, *best_first("the"), 2]
-
-
-# --- What is refused ---
-
-
-def test_a_file_without_a_tokenizer(tmp_path):
-    assert open_gguf_checkpoint(write_small(tmp_path / "model.gguf")).tokenizer is None
-    path = write_small(tmp_path / "model.gguf", lambda writer: writer.add_tokenizer_model("no_vocab"))
-    assert open_gguf_checkpoint(path).tokenizer is None
-
-
-def _model(name):
-    def add(writer):
-        writer.add_tokenizer_model(name)
-        writer.add_token_list(["a"])
-
-    return add
-
-
-def _byte_level(tokens=("a", "b", "ab"), merges=("a b",), pre="gpt-2", change=lambda writer: None):
-    def add(writer):
-        writer.add_tokenizer_model("gpt2")
-        writer.add_tokenizer_pre(pre)
-        if tokens is not None:
-            writer.add_token_list(list(tokens))
-        if merges is not None:
-            writer.add_token_merges(list(merges))
-        change(writer)
-
-    return add
-
-
-REFUSED = {
-    "kind": (_model("rwkv"), "has a tokenizer of the kind 'rwkv'; those read from GGUF are gpt2, llama"),
-    "no tokens": (_byte_level(tokens=None), "has no tokens under"),
-    "splitting": (
-        _byte_level(pre="viking"),
-        "cuts text into words in the way 'viking', which is not known here; known",
-    ),
-    "no merges": (_byte_level(merges=None), "a byte-level tokenizer without 'tokenizer.ggml.merges'"),
-    "merge of one": (_byte_level(merges=["ab"]), "a merge must be two tokens with a space between, found 'ab'"),
-    "merge of three": (_byte_level(merges=["a b c"]), "two tokens with a space between, found 'a b c'"),
-    "unknown merge": (_byte_level(merges=["a x"]), "a tokenizer that the `tokenizers` package refuses: .*x"),
-    "role": (_byte_level(change=lambda w: w.add_eos_token_id(3)), "eos_token_id' is 3, and there are 3 tokens"),
-    "kinds": (_byte_level(change=lambda w: w.add_token_types([1])), "has 3 tokens and the kinds of 1"),
-    "kinds of text": (
-        _byte_level(change=lambda w: w.add_array("tokenizer.ggml.token_type", ["a"])),
-        "'tokenizer.ggml.token_type' must be a list of numbers, found",
-    ),
-    "no scores": (_model("llama"), "has 1 tokens and the scores of none"),
-    "tokens": (
-        lambda w: (w.add_tokenizer_model("gpt2"), w.add_array("tokenizer.ggml.tokens", [1, 2])),
-        "'tokenizer.ggml.tokens' must be a list of texts",
-    ),
-    "flag": (
-        _byte_level(change=lambda w: w.add_uint32("tokenizer.ggml.add_bos_token", 1)),
-        "add_bos_token' must be true or false, found 1",
-    ),
-    "model": (lambda w: w.add_uint32("tokenizer.ggml.model", 1), "'tokenizer.ggml.model' must be a text, found 1"),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_refused(tmp_path, case):
-    add, message = REFUSED[case]
-    checkpoint = open_gguf_checkpoint(write_small(tmp_path / "model.gguf", add))  # the weights can be read all the same
-    with pytest.raises(CheckpointError, match=message) as caught:
-        _ = checkpoint.tokenizer
-    assert str(tmp_path) in str(caught.value)

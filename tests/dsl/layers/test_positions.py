@@ -112,6 +112,7 @@ def test_rotary_tables_are_gptjs(rotary_dim: int) -> None:
     assert GPTJConfig().rotary_dim == 64
     theirs = create_sinusoidal_positions(50, rotary_dim).numpy()
     layer = nn.RotaryPositions(8, max_positions=50, interleaved=True, rotary_dim=rotary_dim)
+    assert layer.sin is not None and layer.cos is not None
     ours = np.concatenate([layer.sin.data.numpy(), layer.cos.data.numpy()], -1)
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
@@ -148,7 +149,7 @@ def test_rotary_tables_are_shared_and_lazy() -> None:
         ({"head_dim": 8, "max_positions": 0}, "max_positions is 0"),
     ],
 )
-def test_rotary_settings_that_cannot_be(settings: dict[str, int], message: str) -> None:
+def test_rotary_settings_that_cannot_be(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         nn.RotaryPositions(**settings)
 

@@ -103,7 +103,8 @@ def test_tables_and_computed_angles_are_equal(
     for max_positions in (60000, 10**6):
         layer = nn.RotaryPositions(8, 1e6, max_positions, interleaved, rotary_dim, RULES["yarn"][0])
         results.append(run(layer, {"x": "batch 3 seq 8", "position_ids": "batch seq"}, x=x, position_ids=ids))
-    np.testing.assert_allclose(*results, atol=1e-6)
+    table, computed = results
+    np.testing.assert_allclose(table, computed, atol=1e-6)
 
 
 @pytest.mark.parametrize("max_positions", [100, 10**6])
@@ -132,7 +133,7 @@ def test_where_tables_end() -> None:
     [
         (lambda: LinearScaling(0), "factor of LinearScaling is 0: expected a number above 0"),
         (lambda: LinearScaling(float("nan")), "factor of LinearScaling is nan"),
-        (lambda: LinearScaling("2"), "factor of LinearScaling is '2'"),
+        (lambda: LinearScaling("2"), "factor of LinearScaling is '2'"),  # type: ignore[arg-type]
         (lambda: Llama3Scaling(8.0, 4.0, 1.0, 8192), "high_freq_factor is 1.0, and low_freq_factor 4.0: expected"),
         (lambda: YarnScaling(2.0, 8, 0.0), "attention_factor of YarnScaling is 0.0"),
     ],

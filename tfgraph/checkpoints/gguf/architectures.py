@@ -313,15 +313,5 @@ ARCHITECTURES: dict[str, Architecture] = {
         },
         layouts={"attn_qkv": fused_by_head},
     ),
-    "starcoder2": Architecture(
-        model_type="starcoder2",
-        class_name="Starcoder2ForCausalLM",
-        outer=_DECODER,
-        layers="model.layers",
-        block={**_ATTENTION, "ffn_norm": "post_attention_layernorm", "ffn_up": "mlp.c_fc", "ffn_down": "mlp.c_proj"},
-        settings={**_DECODER_SETTINGS, "attention.layer_norm_epsilon": "norm_epsilon"},
-        optional=_OPTIONAL,
-        constants={"hidden_act": "gelu_pytorch_tanh", "use_bias": True},
-    ),
 }
 """`general.architecture` -> how its files are read."""

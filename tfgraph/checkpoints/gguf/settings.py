@@ -29,9 +29,6 @@ class Settings:
         self.metadata = metadata
         self.path = path
 
-    def __contains__(self, key: str) -> bool:
-        return key in self.metadata
-
     def text(self, key: str) -> str | None:
         """A string."""
         found = self.metadata.get(key)
@@ -63,7 +60,7 @@ class Settings:
         if isinstance(found, np.ndarray) and found.dtype.kind in "iuf":
             listed: list[float] | list[int] = found.tolist()
             return listed
-        if found == []:
+        if isinstance(found, list) and not found:
             return []
         raise self.wrong(key, "a list of numbers")
 

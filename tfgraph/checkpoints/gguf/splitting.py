@@ -64,7 +64,6 @@ USUAL_SPLITTINGS = {
     "gpt2": "gpt-2",
     "gptneox": "gpt-2",
     "phi2": "gpt-2",
-    "starcoder2": "starcoder",
     "bloom": "bloom",
     "qwen2": "qwen2",
     "qwen3": "qwen2",
