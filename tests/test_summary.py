@@ -20,7 +20,7 @@ from tfgraph.ir.dtypes import DType
 from tfgraph.ir.graph import Graph
 from tfgraph.ir.types import TensorType
 from tfgraph.models.bert import BertModel
-from tfgraph.models.configs import published_config
+from tfgraph.models import configs
 from tfgraph.summary import summarise
 
 
@@ -72,7 +72,7 @@ def test_parameters_and_bytes(stack):
 
 
 def test_bert_base_has_its_published_number_of_parameters():
-    model = BertModel(published_config("bert-base-uncased"))
+    model = BertModel(configs["bert-base-uncased"])
     specs = {name: tg.spec("int64", ["batch", "seq"]) for name in ("input_ids", "attention_mask", "token_type_ids")}
     summary = summarise(tg.trace(model, **specs))
     assert summary.total.parameters == model.num_parameters() == 109_482_240

@@ -266,8 +266,9 @@ def _with_weights(
     if family.adapt is not None:
         given = family.adapt(given, config)
     build, optional = architecture.build, architecture.optional
-    if optional is not None and architecture.build_without is not None and not any(optional in name for name in given):
-        build = architecture.build_without
+    if optional is not None:
+        has_it = any(optional in name for name in given)
+        build = (architecture.build_with if has_it else architecture.build_without) or build
     module = build(config)
     parameters = {checkpoint_name(path, architecture.names): each for path, each in module.named_parameters()}
     matched = match_weights(

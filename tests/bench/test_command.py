@@ -16,9 +16,9 @@ def bench(monkeypatch, tiny):
     """`bench("encoder", "--json")`: run a command on tiny models."""
     from tfgraph.bench import decoder, scale
     from tfgraph.cli.app import app
-    from tfgraph.models.configs import CONFIGS
+    from tfgraph.models import published
 
-    monkeypatch.setitem(CONFIGS, encoder_module.MODEL, tiny)
+    monkeypatch.setattr(published, "configs", {**published.configs, encoder_module.MODEL: tiny})
     small = decoder.DecoderSize(1, 16, 2, 32, 50, 64)
     monkeypatch.setattr(scale.Settings.__init__, "__defaults__", _with(scale.Settings, decoder.GPT3, small))
     monkeypatch.setenv("COLUMNS", "200")

@@ -16,7 +16,7 @@ import tfgraph as tg
 from tfgraph.cli import answers
 from tfgraph.errors import InputError
 
-COMMANDS = ("export", "show", "run", "verify", "targets")
+COMMANDS = ("export", "show", "run", "verify", "targets", "models")
 
 
 def environment(repository: Path, **settings: str) -> dict[str, str]:

@@ -79,7 +79,7 @@ def test_a_tiny_temperature_takes_the_likeliest():
         assert probabilities(scores, temperature=temperature).tolist() == [0, 1, 0, 0]
 
 
-@given(st.integers(0, 10**6), st.sampled_from([1, 255, 256, 257, 5000]), st.floats(0, 1))
+@given(st.integers(0, 10**6), st.sampled_from([1, 2, 300, 5000]), st.floats(0, 1))
 def test_a_nucleus_is_the_fewest_that_reach_top_p(seed, size, top_p):
     weights = np.random.default_rng(seed).random(size).astype(np.float32) + np.float32(1e-3)
     threshold = nucleus_threshold(weights, top_p)

@@ -82,6 +82,15 @@ def drop_prefix(folder: Path, prefix: str) -> None:
     save_file({name.removeprefix(prefix): array for name, array in weights.items()}, folder / "model.safetensors")
 
 
+def add_tensors(folder: Path, **tensors: Any) -> None:
+    """Put tensors that no model has into a checkpoint, under names with `__` for a dot."""
+    from safetensors.numpy import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    added = {name.replace("__", "."): array for name, array in tensors.items()}
+    save_file({**weights, **added}, folder / "model.safetensors")
+
+
 def our_size(config: Any) -> int:
     """The number of parameters of the model that predicts tokens."""
     return find_family(config.model_type).architecture_for("causal-lm").build(config).num_parameters()

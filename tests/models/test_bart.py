@@ -18,7 +18,7 @@ from tests.models.seq2seq_parity import (
     seq2seq_errors,
 )
 from tfgraph.errors import ConfigError
-from tfgraph.models.bart import CONFIGS, BartConfig, BartModel, build_lm_without_bias
+from tfgraph.models.bart import CONFIGS, BartConfig, BartModel, build_lm
 
 SMALL = {
     "vocab_size": 61,
@@ -117,7 +117,7 @@ def test_scores_without_a_bias(tmp_path: Path) -> None:
     [("bart-base", 139_420_416), ("bart-large", 406_291_456), ("bart-large-cnn", 406_290_432)],
 )
 def test_published_sizes(name: str, count: int) -> None:
-    assert build_lm_without_bias(CONFIGS[name]).num_parameters() == count
+    assert build_lm(CONFIGS[name]).num_parameters() == count
     assert BartModel(CONFIGS[name]).num_parameters() == count
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import tfgraph
-from tests.models.decoder_checks import IDS, fused_operators, half_errors, head_error, our_size, their_size
+from tests.models.decoder_checks import IDS, add_tensors, fused_operators, half_errors, head_error, our_size, their_size
 from tests.models.parity import TOLERANCE, assert_exact, batch, causal_lm_errors, random_model, save
-from tfgraph.errors import ConfigError
+from tfgraph.errors import CheckpointError, ConfigError
 from tfgraph.models.gpt_neox import CONFIGS, GPTNeoXConfig
 
 SMALL = {
@@ -73,6 +73,23 @@ def test_both_names_of_the_head(tmp_path: Path) -> None:
         compiled = tfgraph.compile(tfgraph.load(folder, task="causal-lm"))
         results.append(compiled.run({"input_ids": ids, "attention_mask": mask})["logits"])
     assert np.array_equal(*results)
+
+
+def test_masks_and_frequencies_in_older_checkpoints_are_left_over(tmp_path: Path) -> None:
+    folder = save(random_model("GPTNeoXForCausalLM", **SMALL), tmp_path)
+    add_tensors(
+        folder,
+        gpt_neox__layers__0__attention__bias=np.tri(8, dtype=bool)[None, None],
+        gpt_neox__layers__1__attention__masked_bias=np.float32(-1e9),
+        gpt_neox__layers__1__attention__rotary_emb__inv_freq=np.ones(2, np.float32),
+    )
+    for task in ("base", "text-generation"):
+        assert tfgraph.load(folder, task=task).task == task
+    add_tensors(folder, gpt_neox__layers__0__attention__gate=np.ones(2, np.float32))
+    with pytest.raises(
+        CheckpointError, match=r"in the checkpoint but not in the model.*\n.*layers\.0\.attention\.gate"
+    ):
+        tfgraph.load(folder)
 
 
 def test_the_names_that_settings_had_before() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from tests.models.decoder_checks import IDS, fused_operators, half_errors, head_error, our_size, their_size
-from tests.models.parity import TOLERANCE, assert_exact, causal_lm_errors
+import tfgraph
+from tests.models.decoder_checks import IDS, add_tensors, fused_operators, half_errors, head_error, our_size, their_size
+from tests.models.parity import TOLERANCE, assert_exact, causal_lm_errors, random_model, save
 from tfgraph.errors import ConfigError
 from tfgraph.models.gptj import CONFIGS, GPTJConfig, GPTJModel
 
@@ -41,6 +43,17 @@ def test_everything_is_fused(tmp_path: Path) -> None:
 
 def test_half_precision(tmp_path: Path) -> None:
     assert max(half_errors("GPTJForCausalLM", tmp_path, **SMALL).values()) <= 1
+
+
+def test_masks_in_older_checkpoints_are_left_over(tmp_path: Path) -> None:
+    folder = save(random_model("GPTJForCausalLM", **SMALL), tmp_path)
+    add_tensors(
+        folder,
+        transformer__h__0__attn__bias=np.tri(8, dtype=bool)[None, None],
+        transformer__h__0__attn__masked_bias=np.float32(-1e9),
+    )
+    for task in ("base", "text-generation"):
+        assert tfgraph.load(folder, task=task).task == task
 
 
 def test_rotary_positions_that_do_not_fit_are_refused() -> None:

@@ -119,6 +119,12 @@ EXACT = {
     "flan-t5-large": 783_150_080,
     "flan-t5-xl": 2_849_757_184,
     "flan-t5-xxl": 11_135_332_352,
+    # Xue et al., "mT5: A Massively Multilingual Pre-trained Text-to-Text Transformer", 2020: 300M, 580M, 1.2B, 3.7B, 13B
+    "mt5-small": 300_176_768,
+    "mt5-base": 582_401_280,
+    "mt5-large": 1_229_581_312,
+    "mt5-xl": 3_742_619_648,
+    "mt5-xxl": 12_921_057_280,
     # Lewis et al., 2019; the release has 139,420,416 and so on, without the bias of the scores, one for each token
     "bart-base": 139_420_416 + 50265,
     "bart-large": 406_291_456 + 50265,

@@ -1,6 +1,7 @@
 """Weights on disk: how they are found, read lazily, and paired with a model's parameters.
 
-`folder` reads a Hugging Face folder, `safetensors` one file of it, `assign` decides which tensor becomes which
+`opening` opens a checkpoint of any layout: `folder` reads a Hugging Face folder, `safetensors` and `torch` one file of
+it, and `megatron` what Megatron-LM saves; `gguf` reads a GGUF file. `assign` decides which tensor becomes which
 parameter, and `names` holds what it knows about the way names differ between a checkpoint and a model. What a model
 family expects (its names, its configuration) is not here but in `tfgraph.models`.
 """

@@ -13,8 +13,6 @@ from tfgraph.generation.decoder import Ids, Scores
 from tfgraph.generation.selection import kth_largest
 from tfgraph.generation.settings import GenerationSettings
 
-_FIRST_GUESS = 256  # tokens that usually hold the probability that top-p asks for
-_GROWTH = 8
 _BLOCK = 256  # tokens summed up at a time, to find where a draw falls
 SMALLEST_TEMPERATURE = float(np.finfo(np.float32).tiny)
 """What a lower temperature counts as; 0 itself is greedy decoding and does not come here."""
@@ -51,17 +49,21 @@ def distribution(scores: Scores, settings: GenerationSettings) -> tuple[Ids, NDA
 def nucleus_threshold(weights: NDArray[np.float32], top_p: float) -> np.float32:
     """The weight of the least likely token of the nucleus: the fewest of the likeliest that reach `top_p` together.
 
-    From "The Curious Case of Neural Text Degeneration" (Holtzman et al. 2019, section 3.1).
+    From "The Curious Case of Neural Text Degeneration" (Holtzman et al. 2019, section 3.1). Only the tokens near the
+    edge are sorted: the bits of floats from 0 are in the order of the floats, so their upper halves are a histogram.
+
+    Args:
+        weights: float32 [K], from 0, one of them above 0.
+        top_p: from 0 to 1.
     """
-    needed = top_p * weights.sum(dtype=np.float64)
-    count = min(_FIRST_GUESS, weights.size)
-    while True:
-        likeliest = np.sort(weights[weights >= kth_largest(weights, count)])[::-1]  # more than `count` if some are tied
-        reached = np.cumsum(likeliest.astype(np.float64))
-        if reached[-1] >= needed or count == weights.size:
-            place = min(int(np.searchsorted(reached, needed)), likeliest.size - 1)
-            return np.float32(likeliest[place])
-        count = min(count * _GROWTH, weights.size)
+    bins = weights.view(np.uint32) >> 16  # [K]
+    reached = np.cumsum(np.bincount(bins, weights)[::-1])  # from the heaviest bin down
+    needed = top_p * reached[-1]
+    heavier = int(np.searchsorted(reached, needed))  # how many bins lie wholly inside
+    edge = np.sort(weights[bins == reached.size - 1 - heavier])[::-1]
+    inside = np.cumsum(edge, dtype=np.float64) + (reached[heavier - 1] if heavier else 0.0)
+    threshold: np.float32 = edge[min(int(np.searchsorted(inside, needed)), edge.size - 1)]
+    return threshold
 
 
 def draw(token_ids: Ids, weights: NDArray[np.float32], generator: np.random.Generator) -> int:

@@ -138,13 +138,13 @@ class BartClassifier(Module):
 
 
 def build_lm(config: BartConfig) -> Seq2SeqLM:
-    """The model that predicts tokens, with a bias of their scores."""
-    return Seq2SeqLM(config, BartModel(config), config.tie_word_embeddings, bias=True)
-
-
-def build_lm_without_bias(config: BartConfig) -> Seq2SeqLM:
-    """The same for a checkpoint that has no such bias."""
+    """The model that predicts tokens."""
     return Seq2SeqLM(config, BartModel(config), config.tie_word_embeddings)
+
+
+def build_biased_lm(config: BartConfig) -> Seq2SeqLM:
+    """The same with a bias of their scores; checkpoints have one, mostly of zeros, which nobody counts or trains."""
+    return Seq2SeqLM(config, BartModel(config), config.tie_word_embeddings, bias=True)
 
 
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
@@ -195,7 +195,7 @@ FAMILY = Family(
     architectures=(
         *seq2seq_architectures(
             "Bart", BartModel, build_lm, NAMES,
-            prefix="model", optional="lm_head.bias", build_lm_without=build_lm_without_bias,
+            prefix="model", optional="lm_head.bias", build_lm_with=build_biased_lm,
         ),
         Architecture(
             "BartForSequenceClassification",

@@ -81,7 +81,8 @@ class Architecture:
     """A model of a family: for which task, under which Hugging Face class name, how it is made and named.
 
     `names` maps module paths to checkpoint names, see `checkpoint_name`. Where a checkpoint has no tensor whose name
-    contains `optional`, `build_without` makes the model without that part. `inputs` declares, for a configuration and
+    contains `optional`, `build_without` makes the model without that part; where it has one, `build_with` makes it, if
+    `build` does not. `inputs` declares, for a configuration and
     the dtype of the weights, what the model takes, where that is not the family's own; `fixed_inputs` the same with a
     cache of so many positions, for models that have that form. Of a model that runs as several graphs, `parts` makes
     them: of the model, whose weights they share, its configuration, and the dtype of the weights.
@@ -93,6 +94,7 @@ class Architecture:
     names: Mapping[str, str]
     optional: str | None = None
     build_without: Callable[[Any], Module] | None = None
+    build_with: Callable[[Any], Module] | None = None
     inputs: Callable[[Any, DType], Mapping[str, Any]] | None = None
     fixed_inputs: Callable[[Any, DType, int], Mapping[str, Any]] | None = None
     parts: Callable[[Any, Any, DType], Mapping[str, Part]] | None = None

@@ -154,6 +154,7 @@ def seq2seq_architectures(
     lm_head: str = "lm_head",
     optional: str | None = None,
     build_lm_without: Callable[[Any], Seq2SeqLM] | None = None,
+    build_lm_with: Callable[[Any], Seq2SeqLM] | None = None,
 ) -> tuple[Architecture, ...]:
     """The models that encoder-decoders are released as: the body, and the one that predicts tokens.
 
@@ -164,11 +165,12 @@ def seq2seq_architectures(
         names: the body's table of checkpoint names, without `prefix`.
         prefix: what the names of its tensors begin with in the model that predicts tokens.
         lm_head: what the checkpoint calls the matrix that predicts tokens.
-        optional, build_lm_without: the model without a part that not every checkpoint has; see `Architecture`.
+        optional, build_lm_without, build_lm_with: a part that not every checkpoint has, and the models without it and
+            with it; see `Architecture`.
     """
     predicting = {**below(names, "base", prefix), "head.linear": lm_head}
     generation = f"{stem}ForConditionalGeneration"
-    lm = (build_lm, predicting, optional, build_lm_without)
+    lm = (build_lm, predicting, optional, build_lm_without, build_lm_with)
     return (
         Architecture(f"{stem}Model", "base", build, names, inputs=paired_inputs),
         Architecture(generation, TEXT_GENERATION, *lm, parts=generation_parts),
