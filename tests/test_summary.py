@@ -19,8 +19,8 @@ from tfgraph.ir.dim_text import parse_dim
 from tfgraph.ir.dtypes import DType
 from tfgraph.ir.graph import Graph
 from tfgraph.ir.types import TensorType
-from tfgraph.models.bert import BertModel
 from tfgraph.models import configs
+from tfgraph.models.bert import BertModel
 from tfgraph.summary import summarise
 
 

@@ -23,6 +23,7 @@ from tfgraph.ir.constant import Constant
 from tfgraph.ir.dtypes import DType
 from tfgraph.ir.graph import Graph
 from tfgraph.models.family import (
+    ENCODER,
     SENTENCE_EMBEDDING,
     TASKS,
     TEXT_GENERATION,
@@ -227,8 +228,9 @@ def load(
 
 
 def _embedder(family: Family, sentence: SentenceSettings) -> Architecture:
-    """The family's base model, without its pooler, and a pooling over it."""
-    base = family.architecture_for("base")
+    """The family's base model without its pooler, or the encoder of an encoder-decoder, and a pooling over it."""
+    has_decoder = any(architecture.task == ENCODER for architecture in family.architectures)
+    base = family.architecture_for(ENCODER if has_decoder else "base")
     build_base = base.build_without or base.build
 
     def build(config: Any) -> Module:

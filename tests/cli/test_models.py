@@ -69,7 +69,10 @@ def test_json_has_exact_numbers(cli):
     ("arguments", "message"),
     [
         (["lama9"], "no published model has 'lama9' in its name: the families are bert, "),
-        (["xl", "--family", "gptj"], "no published model of the family 'gptj' has 'xl' in its name: its models are gpt-j-6b"),
+        (
+            ["xl", "--family", "gptj"],
+            "no published model of the family 'gptj' has 'xl' in its name: its models are gpt-j-6b",
+        ),
         (["--family", "gpt-2"], "unknown family 'gpt-2': did you mean 'gpt2'?"),
     ],
 )

@@ -26,7 +26,6 @@ LLAMA3 = {
 }
 YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 16}
 SLIDING, FULL = "sliding_attention", "full_attention"
-EAGER = {"experts_implementation": "eager"}  # transformers' fused kernel lacks float64
 
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {  # model type -> Hugging Face stem, what its models need besides
     "llama": ("Llama", {}),
@@ -39,7 +38,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {  # model type -> Hugging Fac
         "Gemma3",
         {"head_dim": 10, "sliding_window": 3, "query_pre_attn_scalar": 12, "layer_types": [SLIDING, FULL]},
     ),
-    "mixtral": ("Mixtral", {"num_local_experts": 4, **EAGER}),
+    "mixtral": ("Mixtral", {"num_local_experts": 4}),
 }
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [

@@ -64,6 +64,19 @@ def test_the_body(tmp_path: Path) -> None:
         assert relative_error(ours[output], theirs[output].numpy(), inputs[mask] == 1) <= 1e-5
 
 
+@pytest.mark.parametrize("name", ["BartModel", "BartForConditionalGeneration"])
+def test_the_encoder_alone(name: str, tmp_path: Path) -> None:
+    import torch
+
+    model = random_model(name, **SMALL)
+    ids, mask = batch(61, "holes")
+    loaded = tfgraph.load(save(model, tmp_path), task="encoder")
+    ours = tfgraph.compile(loaded).run({"input_ids": ids, "attention_mask": mask})["last_hidden_state"]
+    with torch.no_grad():
+        theirs = model.double().get_encoder()(torch.from_numpy(ids), attention_mask=torch.from_numpy(mask))
+    assert relative_error(ours, theirs.last_hidden_state.numpy(), mask == 1) <= 1e-5
+
+
 def test_the_classifier_reads_the_last_end_of_each_text(tmp_path: Path) -> None:
     import torch
 

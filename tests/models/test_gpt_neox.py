@@ -80,7 +80,7 @@ def test_masks_and_frequencies_in_older_checkpoints_are_left_over(tmp_path: Path
     add_tensors(
         folder,
         gpt_neox__layers__0__attention__bias=np.tri(8, dtype=bool)[None, None],
-        gpt_neox__layers__1__attention__masked_bias=np.float32(-1e9),
+        gpt_neox__layers__1__attention__masked_bias=np.array(-1e9, np.float32),
         gpt_neox__layers__1__attention__rotary_emb__inv_freq=np.ones(2, np.float32),
     )
     for task in ("base", "text-generation"):

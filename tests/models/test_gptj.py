@@ -50,7 +50,7 @@ def test_masks_in_older_checkpoints_are_left_over(tmp_path: Path) -> None:
     add_tensors(
         folder,
         transformer__h__0__attn__bias=np.tri(8, dtype=bool)[None, None],
-        transformer__h__0__attn__masked_bias=np.float32(-1e9),
+        transformer__h__0__attn__masked_bias=np.array(-1e9, np.float32),
     )
     for task in ("base", "text-generation"):
         assert tfgraph.load(folder, task=task).task == task

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tfgraph
@@ -90,6 +91,19 @@ def test_the_encoder_alone(of_whole_model: bool, tmp_path: Path) -> None:
     with torch.no_grad():
         theirs = model.double().encoder(torch.from_numpy(ids), attention_mask=torch.from_numpy(mask))
     assert relative_error(ours, theirs.last_hidden_state.numpy(), mask == 1) <= 1e-5
+
+
+def test_sentence_embeddings_are_of_the_encoder(tmp_path: Path) -> None:
+    import torch
+
+    model = random_model("T5ForConditionalGeneration", **SMALL)
+    ids, mask = batch(61, "left padding")
+    loaded = tfgraph.load(save(model, tmp_path), task="sentence-embedding")
+    ours = tfgraph.compile(loaded).run({"input_ids": ids, "attention_mask": mask})["sentence_embedding"]
+    with torch.no_grad():
+        theirs = model.double().encoder(torch.from_numpy(ids), attention_mask=torch.from_numpy(mask))
+    expected = (theirs.last_hidden_state.numpy() * mask[:, :, None]).sum(1) / mask.sum(1, keepdims=True)
+    assert np.abs(ours - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
 def test_the_body(tmp_path: Path) -> None:

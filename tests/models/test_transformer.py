@@ -168,6 +168,15 @@ def test_half_precision(tmp_path: Path) -> None:
     assert relative_error(ours.astype(np.float64), expected, np.ones(3, bool)) <= 1e-2
 
 
+def test_the_encoder_alone(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path)
+    inputs = inputs_of("holes", 61)
+    given = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+    found = tfgraph.compile(tfgraph.load(tmp_path, task="encoder")).run(given)["last_hidden_state"]
+    whole = tfgraph.compile(tfgraph.load(tmp_path, task="base")).run(inputs)["encoder_last_hidden_state"]
+    assert relative_error(found, whole, inputs["attention_mask"] == 1) <= 1e-5
+
+
 def test_fused_operators_of_each_part(tmp_path: Path) -> None:
     write_checkpoint(tmp_path)
     parts = tfgraph.load(tmp_path).parts

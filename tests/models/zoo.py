@@ -1,7 +1,7 @@
 """Every family and every head of it, in small: what the table of parity in the documentation is made of.
 
 A row is a class of transformers that a family here has an architecture for; its cells are the errors of ours in each
-kind of batch. Families that transformers lacks are compared with transcriptions of their papers, in their own tests.
+kind of batch. Families that transformers lacks have one row each, and are compared with transcriptions of their papers.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import tfgraph
 from tests.models.encoder_parity import encoder_errors
 from tests.models.parity import IN_FLOAT32, MASKS, batch, causal_lm_errors, max_error, random_model, save
 from tests.models.seq2seq_parity import inputs_of, seq2seq_errors
+from tests.models.transcribed import TRANSCRIBED
 from tfgraph.models.family import SEQ2SEQ_LM, TEXT_GENERATION
 from tfgraph.models.registry import FAMILIES, find_family
 
@@ -79,7 +80,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 class Row(NamedTuple):
-    """A class of transformers, the family that it belongs to here, and its task."""
+    """A class of transformers, or what else a family is called that it lacks, its model type here, and its task."""
 
     model_type: str
     name: str
@@ -87,7 +88,7 @@ class Row(NamedTuple):
 
 
 def rows() -> Iterator[Row]:
-    """Every architecture of ours that is a class of transformers."""
+    """Every architecture of ours that is a class of transformers, and the language models of the other families."""
     import transformers
 
     for model_type in FAMILIES:
@@ -95,10 +96,15 @@ def rows() -> Iterator[Row]:
         for architecture in family.architectures:
             if architecture.name and hasattr(transformers, architecture.name) and model_type in SETTINGS:
                 yield Row(model_type, architecture.name, architecture.task)
+        if model_type in TRANSCRIBED:
+            yield Row(model_type, f"{model_type} (transcribed)", TEXT_GENERATION)
 
 
 def errors_of(row: Row, folder: Path) -> dict[str, float]:
     """The error in each of `COLUMNS` that there is for the task."""
+    if row.model_type in TRANSCRIBED:
+        folder.mkdir(parents=True, exist_ok=True)
+        return _in_columns(TRANSCRIBED[row.model_type](folder))
     settings = SETTINGS[row.model_type]
     tasks = {architecture.task for architecture in find_family(row.model_type).architectures}
     if row.task == TEXT_GENERATION and SEQ2SEQ_LM in tasks:

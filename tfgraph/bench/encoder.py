@@ -25,8 +25,8 @@ from tfgraph.compiler import compile
 from tfgraph.errors import InputError
 from tfgraph.ir.constant import Array
 from tfgraph.ir.dtypes import DType
-from tfgraph.models.bert import BertConfig
 from tfgraph.models import published
+from tfgraph.models.bert import BertConfig
 from tfgraph.pretrained import Pretrained, load
 from tfgraph.tolerance import TOLERANCE, relative_error
 

@@ -22,8 +22,8 @@ from tfgraph.bench.decoder import GPT3, DecoderSize
 from tfgraph.bench.machine import describe_machine, load_average
 from tfgraph.bench.scale_worker import DECODER, EXPORT
 from tfgraph.errors import InputError, TFGraphError
-from tfgraph.models.bert import BertConfig
 from tfgraph.models import published
+from tfgraph.models.bert import BertConfig
 
 EXPORT_SECONDS: Final = 1.5
 """Limit for BERT-base from checkpoint to file, beyond the time of copying its weights."""

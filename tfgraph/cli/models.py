@@ -27,7 +27,7 @@ def models_command(
 ) -> None:
     """List the published models that can be declared by name, without a checkpoint.
 
-    Encoders are counted with their pooler, all others with the matrix that predicts tokens; a shared weight counts once.
+    Encoders are counted with their pooler, all others with the matrix that predicts tokens; shared weights count once.
     --json has exact numbers.
     """
     from tfgraph.models.sizes import find_sizes

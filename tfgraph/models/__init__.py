@@ -4,9 +4,9 @@
     tg.models.build("gpt2")             # a model of it, which can be traced and compiled
     tg.models.llama.LlamaConfig         # a family's own module
 
-One file a family (`bert.py`), built of what families share: `encoder.py`, `decoder.py`, `seq2seq.py` and what goes on
-them. `registry.py` knows which there are, `published.py` gathers the published sizes. Nothing here reads a file: that is
-`tfgraph.checkpoints` and `tfgraph.pretrained`. Submodules are imported when they are first used.
+One file a family (`bert.py`), built of what families share: `encoder.py`, `decoder.py`, `seq2seq.py`, and what goes on
+these. `registry.py` knows which there are, `published.py` gathers their published sizes. Nothing here reads a file:
+that is `tfgraph.checkpoints` and `tfgraph.pretrained`. Submodules are imported when they are first used.
 """
 
 from __future__ import annotations

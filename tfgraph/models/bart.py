@@ -209,7 +209,7 @@ FAMILY = Family(
         ),
     ),
     inputs=("input_ids", "attention_mask"),
-    ignored=("lm_head.*", "*.embed_tokens.weight", "classification_head.*", "encoder.version", "decoder.version"),
+    ignored=("lm_head.*", "*.embed_tokens.weight", "classification_head.*", "encoder.version", "decoder.*"),
     aliases=_aliases(),
     adapt=adapt,
 )  # fmt: skip

@@ -57,8 +57,8 @@ class DeclaredModel:
             one = next((each.task for each in self.family.architectures if each.task == SEQ2SEQ_LM), "base")
             raise TraceError(
                 f"{self.family.model_type} for {self.task} is {len(self.parts)} graphs, {' and '.join(self.parts)}: "
-                f"compile each, as in tfgraph.compile(model.parts[{next(iter(self.parts))!r}]), or build the model with "
-                f"task={one!r}, which is one graph"
+                f"compile each, as in tfgraph.compile(model.parts[{next(iter(self.parts))!r}]), or build the model "
+                f"with task={one!r}, which is one graph"
             )
         return next(iter(self.parts.values())).trace()
 
@@ -114,9 +114,7 @@ def _parts(architecture: Architecture, family: Family, module: Module, config: A
     facts = {"model_type": family.model_type, "task": architecture.task}
     if architecture.parts is not None:
         made = architecture.parts(module, config, DType.FLOAT32)
-        return {
-            name: Part(part.module, part.inputs, part.name, {**facts, "part": name}) for name, part in made.items()
-        }
+        return {name: Part(part.module, part.inputs, part.name, {**facts, "part": name}) for name, part in made.items()}
     given = architecture.inputs
     inputs = family.input_specs(architecture.task) if given is None else given(config, DType.FLOAT32)
     return {WHOLE_MODEL: Part(module, inputs, architecture.name or None, facts)}

@@ -82,10 +82,10 @@ class Architecture:
 
     `names` maps module paths to checkpoint names, see `checkpoint_name`. Where a checkpoint has no tensor whose name
     contains `optional`, `build_without` makes the model without that part; where it has one, `build_with` makes it, if
-    `build` does not. `inputs` declares, for a configuration and
-    the dtype of the weights, what the model takes, where that is not the family's own; `fixed_inputs` the same with a
-    cache of so many positions, for models that have that form. Of a model that runs as several graphs, `parts` makes
-    them: of the model, whose weights they share, its configuration, and the dtype of the weights.
+    `build` does not. `inputs` declares, for a configuration and the dtype of the weights, what the model takes, where
+    that is not the family's own; `fixed_inputs` the same with a cache of so many positions, for models that have that
+    form. Of a model that runs as several graphs, `parts` makes them: of the model, whose weights they share, its
+    configuration, and the dtype of the weights.
     """
 
     name: str

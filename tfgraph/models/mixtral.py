@@ -33,7 +33,7 @@ class MixtralConfig(RotaryDecoderConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.experts  # noqa: B018 - so that numbers that cannot be are refused here
+        ExpertOptions(self.num_local_experts, self.num_experts_per_tok)  # refuses numbers that cannot be
 
     @property
     def experts(self) -> ExpertOptions:

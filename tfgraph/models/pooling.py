@@ -99,7 +99,8 @@ class SentenceEmbedder(Module):
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> dict[str, Tensor]:
         """Ids and mask [B, S] -> `sentence_embedding` [B, E], `last_hidden_state` [B, S, H]."""
-        hidden_state = self.base(input_ids, attention_mask, token_type_ids)["last_hidden_state"]
+        types = () if token_type_ids is None else (token_type_ids,)
+        hidden_state = self.base(input_ids, attention_mask, *types)["last_hidden_state"]
         return {
             "sentence_embedding": self.pooling(hidden_state, attention_mask),
             "last_hidden_state": hidden_state,

@@ -1,7 +1,7 @@
 """Published sizes, as data: `configs["gpt3-175b"]`, the configuration of a well-known model without its checkpoint.
 
-The numbers are in the families' own files, each in its `CONFIGS`; here they are gathered. What can be counted about them
-is in `sizes.py`, and how a model is made of one in `declared.py`. Checkpoints have their own configurations, see
+The numbers are in the families' own files, each in its `CONFIGS`; here they are gathered. What is counted about them is
+in `sizes.py`, and how a model is made of one in `declared.py`. Checkpoints have configurations of their own, see
 `tfgraph.pretrained`.
 """
 

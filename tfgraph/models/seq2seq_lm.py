@@ -152,11 +152,12 @@ def seq2seq_architectures(
     *,
     prefix: str = "",
     lm_head: str = "lm_head",
+    encoder: str = "",
     optional: str | None = None,
     build_lm_without: Callable[[Any], Seq2SeqLM] | None = None,
     build_lm_with: Callable[[Any], Seq2SeqLM] | None = None,
 ) -> tuple[Architecture, ...]:
-    """The models that encoder-decoders are released as: the body, and the one that predicts tokens.
+    """The models that encoder-decoders are released as: the body, its encoder alone, and the one that predicts tokens.
 
     Args:
         stem: what their Hugging Face classes begin with, such as `T5`.
@@ -165,9 +166,15 @@ def seq2seq_architectures(
         names: the body's table of checkpoint names, without `prefix`.
         prefix: what the names of its tensors begin with in the model that predicts tokens.
         lm_head: what the checkpoint calls the matrix that predicts tokens.
+        encoder: the Hugging Face class of the encoder alone, if there is one.
         optional, build_lm_without, build_lm_with: a part that not every checkpoint has, and the models without it and
             with it; see `Architecture`.
     """
+
+    def build_encoder(config: Any) -> Module:
+        return EncoderOnly(build(config).encoder)
+
+    of_encoder = {ours: theirs for ours, theirs in names.items() if ours.startswith("encoder.")}
     predicting = {**below(names, "base", prefix), "head.linear": lm_head}
     generation = f"{stem}ForConditionalGeneration"
     lm = (build_lm, predicting, optional, build_lm_without, build_lm_with)
@@ -175,14 +182,5 @@ def seq2seq_architectures(
         Architecture(f"{stem}Model", "base", build, names, inputs=paired_inputs),
         Architecture(generation, TEXT_GENERATION, *lm, parts=generation_parts),
         Architecture("", SEQ2SEQ_LM, *lm, inputs=paired_inputs),
+        Architecture(encoder, ENCODER, build_encoder, of_encoder),
     )
-
-
-def encoder_architecture(name: str, build: Callable[[Any], Seq2SeqModel], names: Mapping[str, str]) -> Architecture:
-    """The encoder of a family alone, under the Hugging Face class `name`; its checkpoints may hold the decoder too."""
-
-    def build_encoder(config: Any) -> Module:
-        return EncoderOnly(build(config).encoder)
-
-    of_encoder = {ours: theirs for ours, theirs in names.items() if ours.startswith("encoder.")}
-    return Architecture(name, ENCODER, build_encoder, of_encoder)

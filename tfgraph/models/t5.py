@@ -30,7 +30,7 @@ from tfgraph.models.seq2seq import (
     encoder_blocks,
 )
 from tfgraph.models.seq2seq_config import Seq2SeqConfig
-from tfgraph.models.seq2seq_lm import Seq2SeqLM, encoder_architecture, seq2seq_architectures
+from tfgraph.models.seq2seq_lm import Seq2SeqLM, seq2seq_architectures
 
 
 @dataclass(frozen=True)
@@ -184,15 +184,15 @@ def _family(stem: str, config: type[T5Config]) -> Family:
     return Family(
         model_type=config.model_type,
         config=config,
-        architectures=(
-            *seq2seq_architectures(stem, T5Model, build_lm, NAMES, optional="lm_head", build_lm_without=build_tied_lm),
-            encoder_architecture(f"{stem}EncoderModel", T5Model, NAMES),
+        architectures=seq2seq_architectures(
+            stem, T5Model, build_lm, NAMES,
+            encoder=f"{stem}EncoderModel", optional="lm_head", build_lm_without=build_tied_lm,
         ),
         inputs=("input_ids", "attention_mask"),
         ignored=("lm_head.weight", "*.embed_tokens.weight", "decoder.*"),
         aliases={f"{stack}.embed_tokens.weight": "shared.weight" for stack in ("encoder", "decoder")},
         adapt=adapt,
-    )
+    )  # fmt: skip
 
 
 FAMILY = _family("T5", T5Config)

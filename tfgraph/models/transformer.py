@@ -89,7 +89,7 @@ FAMILY = Family(
         "Transformer", TransformerModel, build_lm, NAMES, prefix="base", lm_head="head.linear"
     ),
     inputs=("input_ids", "attention_mask"),
-    ignored=("head.linear.*",),
+    ignored=("head.linear.*", "decoder.*"),
 )
 
 _VOCABULARY = 37000  # "about 37000 tokens", shared by source and target (section 5.1)
