@@ -114,6 +114,38 @@ def tasks() -> str:
     return _table(["Task", "What the model returns"], [[f"`{name}`", meaning] for name, meaning in TASKS.items()])
 
 
+def families() -> str:
+    """Every model family, what kind of model it is, and its tasks."""
+    from tfgraph.models import configs
+    from tfgraph.models.declared import main_task
+    from tfgraph.models.registry import FAMILIES, find_family
+
+    kinds = {"base": "encoder", "text-generation": "decoder", "seq2seq-lm": "encoder-decoder"}
+    sizes = [config.model_type for config in configs.values()]
+    rows = []
+    for model_type, home in FAMILIES.items():
+        family = find_family(model_type)
+        module = home.partition(":")[0].rpartition(".")[2]
+        tasks = ", ".join(f"`{architecture.task}`" for architecture in family.architectures)
+        rows.append(
+            [f"`{model_type}`", kinds[main_task(family)], f"`{module}.py`", str(sizes.count(model_type)), tasks]
+        )
+    return _table(["`model_type`", "Kind", "In", "Published sizes", "Tasks"], rows)
+
+
+def published_sizes() -> str:
+    """Every published size, with its number of parameters."""
+    from tfgraph.models.sizes import find_sizes
+
+    rows = []
+    for size in find_sizes():
+        layers = f"{size.layers}" if size.decoder_layers is None else f"{size.layers} + {size.decoder_layers}"
+        numbers = (size.hidden_size, size.heads, size.kv_heads, size.max_length, size.parameters)
+        rows.append([f"`{size.name}`", f"`{size.family}`", layers, *(f"{number:,}" for number in numbers)])
+    columns = ["Name", "Family", "Layers", "Hidden size", "Heads", "Heads of key and value", "Context", "Parameters"]
+    return _table(columns, rows)
+
+
 def errors() -> str:
     """Every error, and what it is raised for."""
     from tfgraph import errors as module
@@ -126,7 +158,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "canonical forms": canonical_forms,
     "composites by target": composites_by_target,
     "errors": errors,
+    "families": families,
     "fusions": fusions,
+    "published sizes": published_sizes,
     "targets": targets,
     "tasks": tasks,
     "tolerances": tolerances,

@@ -116,7 +116,7 @@ def test_what_was_written_runs_as_the_whole_model_does(pretrained, exported):
     assert list(artefact.sessions) == ["encoder", "decoder"]
     encode, decode = (lambda inputs, part=part: artefact.run(inputs, part=part) for part in ("encoder", "decoder"))
     outputs = first_step(encode, decode)
-    whole = tg.compile(tg.load(pretrained.folder, task="seq2seq-lm"))
+    whole = tg.compile(tg.load(pretrained.path, task="seq2seq-lm"))
     mask = np.ones((1, 1), np.int64)
     expected = whole.run({**TEXT, "decoder_input_ids": np.array([[0]]), "decoder_attention_mask": mask})["logits"]
     np.testing.assert_allclose(outputs["logits"], expected[:, -1], atol=1e-5 * np.abs(expected).max())
@@ -148,7 +148,7 @@ def test_the_same_export_gives_the_same_bytes(pretrained, exported, tmp_path):
 
 def test_exports_of_one_graph_and_of_several_replace_each_other(pretrained, tmp_path):
     out = tmp_path / "out"
-    tg.export(tg.load(pretrained.folder, task="seq2seq-lm"), out)
+    tg.export(tg.load(pretrained.path, task="seq2seq-lm"), out)
     assert sorted(contents(out)) == ["config.json", "model.onnx", "tfgraph.json"]
     tg.export(pretrained, out)
     assert sorted(contents(out)) == ["config.json", "decoder.onnx", "encoder.onnx", "model.data", "tfgraph.json"]

@@ -158,7 +158,7 @@ def _write(
 
 
 def _refuse_own_folder(model: object, out: Path) -> None:
-    if isinstance(model, Pretrained) and os.path.exists(out) and out.samefile(model.folder):
+    if isinstance(model, Pretrained) and os.path.exists(out) and out.samefile(model.path):
         raise ExportError(
             f"cannot export into {out}: it is the folder of the checkpoint. Choose another, such as {out / 'onnx'}"
         )
@@ -177,8 +177,8 @@ def _copy_checkpoint_files(model: Pretrained, staging: Staging) -> dict[str, Any
     """Copy the configuration and the tokenizer, and return what the manifest says about the model."""
     with refusals_of(staging.target):
         for name in (CONFIG_FILE, GENERATION_FILE):
-            if (model.folder / name).is_file():
-                shutil.copyfile(model.folder / name, staging.folder / name)
+            if (model.path / name).is_file():
+                shutil.copyfile(model.path / name, staging.folder / name)
         if not (staging.folder / CONFIG_FILE).is_file() or read_config(staging.folder) != model.settings:
             text = json.dumps(model.settings, indent=2, ensure_ascii=False)  # of a checkpoint in another layout
             (staging.folder / CONFIG_FILE).write_text(f"{text}\n", encoding="utf-8")

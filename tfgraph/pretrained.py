@@ -1,4 +1,4 @@
-"""Loading a checkpoint folder as a model: `load` picks the family and the task, and fills a module with the weights.
+"""Loading a checkpoint as a model: `load` picks the family and the task, and fills a module with the weights.
 
 Nothing is computed and no weight is read here: a `Pretrained` holds handles. How the parts are read is in
 `tfgraph.checkpoints`, what they mean in `tfgraph.models`; what runs the result is `tfgraph.compile`.
@@ -55,8 +55,7 @@ class Pretrained:
         config: the family's configuration.
         family: which family it is of.
         task: one of `tfgraph.models.family.TASKS`.
-        folder: where the checkpoint is.
-        settings: the object in its `config.json`, or what that would say.
+        checkpoint: where it comes from.
         input_specs: what the model is traced with: its inputs, of any batch and length; those of the first part, of a
             model that runs as several graphs.
         sentence: how texts become vectors; None for tasks other than sentence embedding.
@@ -68,8 +67,7 @@ class Pretrained:
     config: ModelConfig
     family: Family = field(repr=False)
     task: str
-    folder: Path
-    settings: Mapping[str, Any] = field(repr=False)
+    checkpoint: Checkpoint
     input_specs: dict[str, Any]
     sentence: SentenceSettings | None = None
     parts: Mapping[str, Part] = field(default_factory=dict, repr=False)
@@ -82,6 +80,16 @@ class Pretrained:
         else:
             parts = {WHOLE_MODEL: Part(self.module, self.input_specs, names.get(self.task), metadata)}
         object.__setattr__(self, "parts", parts)
+
+    @property
+    def path(self) -> Path:
+        """The folder of the checkpoint, or the one file that holds all of it."""
+        return self.checkpoint.path
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The object in the checkpoint's `config.json`, or what that would say."""
+        return self.checkpoint.config
 
     def trace(self) -> Graph:
         """The model as a graph, whose metadata says what it is.
@@ -100,16 +108,15 @@ class Pretrained:
 
     @cached_property
     def tokenizer(self) -> Tokenizer | None:
-        """The checkpoint's tokenizer; None if the folder has no tokenizer file.
+        """The checkpoint's tokenizer; None if it has none.
 
         Raises:
-            CheckpointError: a tokenizer file is damaged.
+            CheckpointError: the tokenizer is damaged, or that of a GGUF file is of an unknown kind.
         """
         from tfgraph.tokenizer import Tokenizer
 
-        if not any((self.folder / name).is_file() for name in (TOKENIZER_FILE, VOCABULARY_FILE)):
-            return None
-        return Tokenizer.load(self.folder)
+        parts = self.checkpoint.tokenizer()
+        return None if parts is None else Tokenizer(parts)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -155,12 +162,12 @@ class Pretrained:
             int64 arrays by input name: [B, S], and [1, B, S] for multiple choice.
 
         Raises:
-            InputError: the folder has no tokenizer, `max_length` is more than the model takes, or there are no texts.
-            CheckpointError: a tokenizer file is damaged.
+            InputError: the checkpoint has no tokenizer, `max_length` is more than the model takes, or there are no texts.
+            CheckpointError: the tokenizer is damaged.
         """
         if self.tokenizer is None:
             raise InputError(
-                f"{self.folder} has no tokenizer, {TOKENIZER_FILE} or {VOCABULARY_FILE}: give the model token ids"
+                f"{self.path} has no tokenizer, {TOKENIZER_FILE} or {VOCABULARY_FILE}: give the model token ids"
             )
         longest = self.config.max_length
         if isinstance(max_length, int) and max_length > longest:
@@ -175,12 +182,14 @@ class Pretrained:
 
 
 def load(
-    folder: str | Path, *, task: str | None = None, dtype: str = "float32", cache_length: int | None = None
+    checkpoint: str | Path, *, task: str | None = None, dtype: str = "float32", cache_length: int | None = None
 ) -> Pretrained:
-    """Load a Hugging Face checkpoint folder: `config.json`, `*.safetensors`, and tokenizer files if there are any.
+    """Load a checkpoint. Nothing is downloaded, and no weight is read.
 
     Args:
-        folder: the folder, or one that Megatron-LM saved into (or its one file); nothing is downloaded.
+        checkpoint: a Hugging Face folder: `config.json`, weights in `*.safetensors` or `*.bin` (or one such file of
+            it), and tokenizer files if there are any; a GGUF file, which holds all of that; or a folder that
+            Megatron-LM saved into, or its one file.
         task: one of `tfgraph.models.family.TASKS`. If not given: sentence embedding for a folder laid out by
             sentence-transformers, else what `architectures` in `config.json` names, else the base model.
         dtype: `"float32"`, `"float16"` or `"bfloat16"`: what weights of any float type are converted to when they are
@@ -195,12 +204,12 @@ def load(
             itself, or does not know the task.
         CheckpointError: the weights are missing or damaged, or do not fit the model.
     """
-    root = Path(folder)
+    root = Path(checkpoint)
     wanted = choose("dtype of weights", dtype, DTYPES)
     if task is not None:
         choose("task", task, TASKS)
-    checkpoint = open_checkpoint(root)
-    given, source = checkpoint.config, checkpoint.source
+    opened = open_checkpoint(root)
+    given, source = opened.config, opened.source
     family = family_of(given, source)
     sentence = None
     if task == SENTENCE_EMBEDDING or (task is None and is_sentence_folder(root)):
@@ -211,7 +220,7 @@ def load(
     else:
         architecture = architecture_of(given, family, source)
     config = family.config.from_dict(given, source)
-    module = _with_weights(architecture, config, family, checkpoint, wanted)
+    module = _with_weights(architecture, config, family, opened, wanted)
     parts = {} if architecture.parts is None else dict(architecture.parts(module, config, wanted))
     specs = _input_specs(architecture, family, config, wanted, cache_length)
     return Pretrained(
@@ -219,8 +228,7 @@ def load(
         config=config,
         family=family,
         task=architecture.task,
-        folder=checkpoint.folder,
-        settings=given,
+        checkpoint=opened,
         input_specs=dict(next(iter(parts.values())).inputs) if parts else specs,
         sentence=sentence,
         parts=parts,
@@ -278,7 +286,7 @@ def _with_weights(
         given,
         rename=lambda name: _canonical(name, family.aliases, given),
         ignore=family.ignored,
-        source=checkpoint.folder,
+        source=checkpoint.path,
     )
     for name, parameter in parameters.items():
         parameter.data = matched.weights[name]

@@ -11,6 +11,8 @@ from types import ModuleType
 import pytest
 
 from tfgraph.ir.optable import all_specs
+from tfgraph.models import configs
+from tfgraph.models.registry import FAMILIES
 from tfgraph.passes.canonical import CANONICAL
 from tfgraph.passes.fusions import CONTRIB, FOLDED_ATTENTION, MULTI_HEAD_ATTENTION, PACKED_ATTENTION, STANDARD
 from tfgraph.targets import target_names
@@ -63,6 +65,12 @@ def test_every_composite_every_fusion_and_every_target_is_listed(cells: Callable
     assert cells("composites by target", 0) == [spec.key for spec in all_specs() if spec.body is not None]
     assert set(cells("fusions", 0)) == FUSED
     assert cells("targets", 0) == list(target_names())
+
+
+def test_every_family_and_every_published_size_is_listed(cells: Callable[[str, int], list[str]]) -> None:
+    assert cells("families", 0) == list(FAMILIES)
+    assert cells("published sizes", 0) == list(configs)
+    assert cells("published sizes", 7)[0] == "109,482,240"
 
 
 def test_all_rows_of_a_table_are_as_long_as_its_header(tables: ModuleType) -> None:

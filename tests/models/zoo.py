@@ -34,6 +34,15 @@ _ENCODER: dict[str, Any] = {
 _DECODER = {**_ENCODER, "num_key_value_heads": 2, **IDS}
 _GPT2 = {"vocab_size": 61, "n_embd": 36, "n_layer": 2, "n_head": 4, "n_positions": 24, **IDS}
 _GPT_J = {**_GPT2, "rotary_dim": 4}
+_T5 = {
+    "vocab_size": 61,
+    "d_model": 36,
+    "d_kv": 7,
+    "d_ff": 50,
+    "num_layers": 2,
+    "num_heads": 4,
+    "decoder_start_token_id": 0,
+}
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "bert": _ENCODER,
@@ -66,10 +75,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "gemma2": {**_DECODER, "head_dim": 12, "sliding_window": 4},
     "gemma3_text": {**_DECODER, "head_dim": 12, "sliding_window": 4},
     "mixtral": {**_DECODER, "hidden_size": 40, "intermediate_size": 48, "num_local_experts": 4},
-    "t5": {
-        "vocab_size": 61, "d_model": 36, "d_kv": 7, "d_ff": 50, "num_layers": 2, "num_heads": 4,
-        "decoder_start_token_id": 0,
-    },
+    "t5": _T5,
+    "mt5": _T5,
     "bart": {
         "vocab_size": 61, "d_model": 36, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4,
         "decoder_attention_heads": 4, "encoder_ffn_dim": 50, "decoder_ffn_dim": 50, "max_position_embeddings": 24,

@@ -14,7 +14,7 @@ def test_the_class_comes_from_the_configuration(tmp_path, architecture, folders)
     folder = folders.write(tmp_path / "model", architecture.name)
     pretrained = load(str(folder))
     assert pretrained.trace().name == architecture.name
-    assert (pretrained.task, pretrained.folder) == (architecture.task, folder)
+    assert (pretrained.task, pretrained.path) == (architecture.task, folder)
     assert pretrained.config == BertConfig.from_dict(folders.CONFIG)
     assert pretrained.input_specs == FAMILY.input_specs(architecture.task)
     assert all(constant.has_data for constant in pretrained.module.state_dict().values())

@@ -48,7 +48,7 @@ def test_an_encoder_in_a_folder_of_its_own(tmp_path, folders):
     (tmp_path / "1_Pooling").mkdir()
     (tmp_path / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}')
     pretrained = load(tmp_path)
-    assert (pretrained.task, pretrained.folder) == ("sentence-embedding", tmp_path / "0_Transformer")
+    assert (pretrained.task, pretrained.path) == ("sentence-embedding", tmp_path / "0_Transformer")
     outputs = folders.run(pretrained)
     np.testing.assert_array_equal(outputs["sentence_embedding"], outputs["last_hidden_state"][:, 0])
     assert load(tmp_path, task="base").task == "base"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def export_command(
     checkpoint: Annotated[
-        Path, typer.Argument(metavar="CHECKPOINT", help="A Hugging Face folder: config.json and *.safetensors.")
+        Path, typer.Argument(metavar="CHECKPOINT", help="A Hugging Face folder, a GGUF file, or Megatron-LM's folder.")
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write; an older export in it is replaced.")],
     target: Annotated[str, typer.Option(help="What to optimise for; `tfgraph targets` lists them.")] = "cpu",
@@ -98,7 +98,7 @@ def _progress(shown: bool) -> Iterator[Callable[[Step], None] | None]:
 
 
 def _print_report(console: Console, pretrained: Pretrained, out: Path, report: Report) -> None:
-    what = f"{pretrained.folder} ({pretrained.family.model_type}, {pretrained.task})"
+    what = f"{pretrained.path} ({pretrained.family.model_type}, {pretrained.task})"
     console.print(Text(f"Exported {what} to {out} for {report.target}."), soft_wrap=True)
     console.print(f"{report.nodes_before} nodes became {report.nodes_after}.\n")
     print_operators(console, report)

@@ -152,7 +152,7 @@ def seq2seq_architectures(
     *,
     prefix: str = "",
     lm_head: str = "lm_head",
-    encoder: str = "",
+    encoder: str = "Encoder",
     optional: str | None = None,
     build_lm_without: Callable[[Any], Seq2SeqLM] | None = None,
     build_lm_with: Callable[[Any], Seq2SeqLM] | None = None,
@@ -166,7 +166,7 @@ def seq2seq_architectures(
         names: the body's table of checkpoint names, without `prefix`.
         prefix: what the names of its tensors begin with in the model that predicts tokens.
         lm_head: what the checkpoint calls the matrix that predicts tokens.
-        encoder: the Hugging Face class of the encoder alone, if there is one.
+        encoder: what the class of the encoder alone ends with.
         optional, build_lm_without, build_lm_with: a part that not every checkpoint has, and the models without it and
             with it; see `Architecture`.
     """
@@ -182,5 +182,5 @@ def seq2seq_architectures(
         Architecture(f"{stem}Model", "base", build, names, inputs=paired_inputs),
         Architecture(generation, TEXT_GENERATION, *lm, parts=generation_parts),
         Architecture("", SEQ2SEQ_LM, *lm, inputs=paired_inputs),
-        Architecture(encoder, ENCODER, build_encoder, of_encoder),
+        Architecture(f"{stem}{encoder}", ENCODER, build_encoder, of_encoder),
     )

@@ -186,7 +186,7 @@ def _family(stem: str, config: type[T5Config]) -> Family:
         config=config,
         architectures=seq2seq_architectures(
             stem, T5Model, build_lm, NAMES,
-            encoder=f"{stem}EncoderModel", optional="lm_head", build_lm_without=build_tied_lm,
+            encoder="EncoderModel", optional="lm_head", build_lm_without=build_tied_lm,
         ),
         inputs=("input_ids", "attention_mask"),
         ignored=("lm_head.weight", "*.embed_tokens.weight", "decoder.*"),
