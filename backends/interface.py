@@ -62,6 +62,8 @@ def check_inputs(
 
 
 def _check_names(specs: Mapping[str, TensorSpec], given: Mapping[str, Any]) -> None:
+    if given.keys() == specs.keys():
+        return
     expected = ", ".join(str(spec) for spec in specs.values()) or "none"
     for name in given:
         if name not in specs:
@@ -69,13 +71,14 @@ def _check_names(specs: Mapping[str, TensorSpec], given: Mapping[str, Any]) -> N
             hint = f": did you mean '{near[0]}'?" if near else "."
             raise InputError(f"the model has no input '{name}'{hint} Its inputs are: {expected}")
     missing = [name for name in specs if name not in given]
-    if missing:
-        names = ", ".join(f"'{name}'" for name in missing)
-        raise InputError(f"missing input{'s' if len(missing) > 1 else ''} {names}: the model takes {expected}")
+    names = ", ".join(f"'{name}'" for name in missing)
+    raise InputError(f"missing input{'s' if len(missing) > 1 else ''} {names}: the model takes {expected}")
 
 
 def _as_array(spec: TensorSpec, given: Any) -> Array:
     """`given` as an array of the declared dtype, in memory order; not copied if it is one already."""
+    if type(given) is np.ndarray and given.dtype == spec.dtype.numpy() and spec.dtype is not DType.STRING:
+        return given if given.flags.c_contiguous else np.ascontiguousarray(given)
     typed = hasattr(given, "dtype") or isinstance(given, np.ndarray)
     try:
         array = np.asarray(given)

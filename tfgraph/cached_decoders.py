@@ -21,6 +21,42 @@ if TYPE_CHECKING:
 LOGITS = "logits"
 
 
+class HeldTokens:
+    """The tokens whose keys and values a cache of one row without padding has, so that they need not run again.
+
+    Not known, after anything that stops a decoder half-way.
+    """
+
+    def __init__(self) -> None:
+        self._tokens: list[int] | None = None
+
+    def take(self, input_ids: Ids, attention_mask: Ids) -> int:
+        """How many tokens of a prompt [B, S] the cache has; from here on not known, until `begin`.
+
+        One fewer than the prompt has, at most: one has to run, to give logits.
+        """
+        held, self._tokens = self._tokens, None
+        if held is None or not _is_plain(attention_mask):
+            return 0
+        longest = min(len(held), input_ids.shape[1] - 1)
+        differs = np.flatnonzero(np.asarray(held[:longest]) != input_ids[0, :longest])
+        return int(differs[0]) if differs.size else longest
+
+    def begin(self, input_ids: Ids, attention_mask: Ids) -> None:
+        """The cache has a prompt [B, S]."""
+        self._tokens = input_ids[0].tolist() if _is_plain(attention_mask) else None
+
+    def append(self, token_ids: Ids) -> None:
+        """Each row has one more token, [R]."""
+        if self._tokens is not None:
+            self._tokens.append(int(token_ids[0]))
+
+    def select(self, rows: Ids) -> None:
+        """Row i becomes what row `rows[i]` was."""
+        if len(rows) != 1:
+            self._tokens = None
+
+
 class GrowingDecoder:
     """A decoder whose cache grows with each token.
 
@@ -37,51 +73,35 @@ class GrowingDecoder:
         self.context_length = context_length
         self._cache = cache
         self._mask: Ids = np.zeros((0, 0), np.int64)  # [R, past]
-        self._held: list[int] | None = None  # the tokens of the cache, if it has one row without padding
+        self._held = HeldTokens()
 
     def start(self, input_ids: Ids, attention_mask: Ids) -> Logits:
         """Begin with prompts [B, S] that are padded on the left; logits after the last token of each, [B, V]."""
-        known = self._known(input_ids, attention_mask)
+        known = self._held.take(input_ids, attention_mask)
         if known:
             self._cache.keep(known)
         else:
             self._cache.reset(len(input_ids))
         self._mask = attention_mask
         logits = self._run(input_ids[:, known:])
-        single = len(input_ids) == 1 and bool(attention_mask.all())
-        self._held = input_ids[0].tolist() if single else None
+        self._held.begin(input_ids, attention_mask)
         return logits
 
     def step(self, token_ids: Ids) -> Logits:
         """Append one token to each row, [R]; the logits after it, [R, V]."""
         self._mask = np.concatenate([self._mask, np.ones((len(token_ids), 1), np.int64)], axis=1)
         logits = self._run(token_ids[:, None])
-        if self._held is not None:
-            self._held.append(int(token_ids[0]))
+        self._held.append(token_ids)
         return logits
 
     def select(self, rows: Ids) -> None:
         """Let row i of the cache become what row `rows[i]` was."""
+        self._held.select(rows)
         self._cache.select(rows)
         self._mask = self._mask[rows]
-        if self._held is not None and len(rows) != 1:
-            self._held = None
 
     def _run(self, input_ids: Ids) -> Logits:
-        try:
-            inputs = {"input_ids": np.ascontiguousarray(input_ids), "attention_mask": np.ascontiguousarray(self._mask)}
-            return self._cache.run(inputs)[LOGITS]
-        except BaseException:
-            self._held = None  # what the cache holds now is not known
-            raise
-
-    def _known(self, input_ids: Ids, attention_mask: Ids) -> int:
-        """How many tokens of the prompt the cache holds; at least one has to run, to give logits."""
-        if self._held is None or len(input_ids) != 1 or not attention_mask.all():
-            return 0
-        longest = min(len(self._held), input_ids.shape[1] - 1)
-        differs = np.flatnonzero(np.asarray(self._held[:longest]) != input_ids[0, :longest])
-        return int(differs[0]) if differs.size else longest
+        return self._cache.run({"input_ids": input_ids, "attention_mask": self._mask})[LOGITS]
 
 
 class CrossDecoder:
@@ -97,7 +117,8 @@ class CrossDecoder:
         self.context_length = context_length
         self._encoder = encoder
         self._cache = cache
-        self._context: dict[str, Array] = {}
+        self._context: dict[str, Array] = {}  # of each text, [B, ...]
+        self._texts: Ids = np.zeros(0, np.int64)  # [R]: which text each row answers
 
     def read(self, input_ids: Ids, attention_mask: Ids) -> None:
         """Run the encoder on texts [B, S] that are padded on the left; answers to them can then be started."""
@@ -113,6 +134,8 @@ class CrossDecoder:
         if not attention_mask.all():
             raise InputError("the answers begin with different numbers of tokens: expected the same for all")
         self._cache.reset(len(input_ids))
+        self._texts = np.arange(len(input_ids))
+        self._cache.hold(self._context)
         return self._run(input_ids)
 
     def step(self, token_ids: Ids) -> Logits:
@@ -122,14 +145,19 @@ class CrossDecoder:
     def select(self, rows: Ids) -> None:
         """Let row i of the cache, and of what it attends to, become what row `rows[i]` was."""
         self._cache.select(rows)
-        self._context = {name: np.ascontiguousarray(array[rows]) for name, array in self._context.items()}
+        texts = self._texts[rows]
+        if not np.array_equal(texts, self._texts):  # beams change places with others of the same text most of the time
+            self._cache.hold({name: array[texts] for name, array in self._context.items()})
+        self._texts = texts
 
     def _run(self, input_ids: Ids) -> Logits:
-        return self._cache.run({"input_ids": input_ids, **self._context})[LOGITS]
+        return self._cache.run({"input_ids": input_ids})[LOGITS]
 
 
 class FixedDecoder:
     """A decoder whose cache has a fixed length and is written into in place.
+
+    What a single prompt has in common with what the cache holds is not computed again, as in `GrowingDecoder`.
 
     Attributes:
         vocab_size: how many tokens there are.
@@ -141,6 +169,7 @@ class FixedDecoder:
         self.context_length = cache.capacity if context_length is None else min(cache.capacity, context_length)
         self._cache = cache
         self._lengths: Ids = np.zeros(0, np.int64)  # [R]: how much of each row is in use
+        self._held = HeldTokens()
 
     def start(self, input_ids: Ids, attention_mask: Ids) -> Logits:
         """Begin with prompts [B, S] that are padded on the left; logits after the last token of each, [B, V]."""
@@ -149,17 +178,28 @@ class FixedDecoder:
                 f"the longest prompt has {input_ids.shape[1]} tokens, and the model's cache holds "
                 f"{self._cache.capacity}: shorten the prompt, or export the model with a longer cache"
             )
+        known = self._held.take(input_ids, attention_mask)
         order = _tokens_first(attention_mask)
-        self._cache.reset(len(input_ids))
-        self._lengths = np.zeros(len(input_ids), np.int64)
-        return self._run(np.take_along_axis(input_ids, order, 1), np.take_along_axis(attention_mask, order, 1))
+        input_ids, attention_mask = (np.take_along_axis(array, order, 1) for array in (input_ids, attention_mask))
+        if known:
+            self._lengths = np.full(1, known)
+            logits = self._run(input_ids[:, known:], attention_mask[:, known:])
+        if not known or np.isnan(logits).any():  # a NaN that is left behind the known tokens would stay one
+            self._cache.reset(len(input_ids))
+            self._lengths = np.zeros(len(input_ids), np.int64)
+            logits = self._run(input_ids, attention_mask)
+        self._held.begin(input_ids, attention_mask)
+        return logits
 
     def step(self, token_ids: Ids) -> Logits:
         """Append one token to each row, [R]; the logits after it, [R, V]."""
-        return self._run(token_ids[:, None], np.ones((len(token_ids), 1), np.int64))
+        logits = self._run(token_ids[:, None], np.ones((len(token_ids), 1), np.int64))
+        self._held.append(token_ids)
+        return logits
 
     def select(self, rows: Ids) -> None:
         """Let row i of the cache become what row `rows[i]` was."""
+        self._held.select(rows)
         self._cache.select(rows)
         self._lengths = self._lengths[rows]
 
@@ -168,6 +208,11 @@ class FixedDecoder:
         logits = self._cache.run(inputs)[LOGITS]
         self._lengths = self._lengths + attention_mask.sum(1)
         return logits
+
+
+def _is_plain(attention_mask: Ids) -> bool:
+    """Whether there is one row, without padding."""
+    return len(attention_mask) == 1 and bool(attention_mask.all())
 
 
 def _tokens_first(attention_mask: Ids) -> Ids:

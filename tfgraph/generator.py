@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeAlias
+
+import numpy as np
 
 from tfgraph.artefact import Artefact
 from tfgraph.artefact import open as open_artefact
@@ -23,6 +25,7 @@ from tfgraph.generation import Decoder, GeneratedToken, Generation, GenerationSe
 from tfgraph.generation.config_file import settings_from_config
 from tfgraph.generation.prompts import make_batch
 from tfgraph.models.family import TEXT_GENERATION
+from tfgraph.turns import Turn, Turns
 
 Prompts: TypeAlias = "str | Sequence[str] | Sequence[Sequence[int]]"
 
@@ -31,7 +34,8 @@ class Generator:
     """Continues texts with an exported decoder, or answers them with an encoder-decoder.
 
     A `Generator` keeps the model's cache between calls: a single prompt that begins with the last one and its answer,
-    as the next turn of a conversation does, computes only what is new. Use one in one thread at a time.
+    as the next turn of a conversation does, computes only what is new. So it does one thing at a time: a stream ends
+    where a later call begins. Several made of the same opened model share its weights.
 
     Args:
         model: an export for text generation, opened or as its folder.
@@ -80,7 +84,7 @@ class Generator:
 
         Raises:
             InputError: no prompts, an empty one, one that is too long for the model, unknown settings or values that
-                make no sense; texts without a tokenizer.
+                make no sense; texts without a tokenizer; the Generator is used by another thread, or by `on_token`.
         """
         settings, _ = self._changed(changes)
         decoder, rows = self._begin(prompts, settings)
@@ -92,7 +96,7 @@ class Generator:
         To stop early, leave the loop. With several prompts their tokens take turns, see `token.result`.
 
         Raises:
-            InputError: as `generate` does, and for beam search.
+            InputError: as `generate` does, and for beam search; a later call has begun.
         """
         settings, _ = self._changed(changes)
         decoder, rows = self._begin(prompt, settings)
@@ -100,37 +104,50 @@ class Generator:
 
     def _begin(self, prompts: Prompts, settings: GenerationSettings) -> tuple[Decoder, list[list[int]]]:
         """What writes the answers, and what each begins with: its prompt, or what starts an answer to a text."""
-        rows, decoder = self._ids(prompts), self._decoder
+        rows, decoder = self._ids(prompts), self._turns.decoder
         if not isinstance(decoder, CrossDecoder):
-            return decoder, rows
+            return Turn(self._turns), rows
         batch = make_batch(rows, settings.padding_id, decoder.vocab_size, context_length=None)
         limit, longest = self.model.manifest.max_length, int(batch.lengths.max())
         if limit is not None and longest > limit:
             raise InputError(f"prompts[{batch.lengths.argmax()}] has {longest} tokens, and the model reads {limit}")
-        decoder.read(batch.input_ids, batch.attention_mask)
-        return decoder, [[self._start_token]] * len(rows)
+        read = partial(decoder.read, batch.input_ids, batch.attention_mask)
+        return Turn(self._turns, read), [[self._start_token]] * len(rows)
 
     @cached_property
     def _start_token(self) -> int:
         """What an encoder-decoder's answers begin with."""
         for name in ("decoder_start_token_id", "bos_token_id"):
-            for source in (self._config, self._model_config):
+            for source in (self._config, self.model.manifest.model, self._model_config):
                 if isinstance(source.get(name), int):
                     return int(source[name])
         raise ConfigError(f"{self.model.folder / CONFIG_FILE} has no decoder_start_token_id, with which answers begin")
 
     @cached_property
-    def _decoder(self) -> Decoder:
+    def _turns(self) -> Turns:
+        """The model with its cache."""
         manifest = self.model.manifest
-        shape = manifest.outputs[LOGITS].shape
-        vocab_size = shape[-1] if shape is not None and isinstance(shape[-1], int) else 0
         if "encoder" in manifest.parts:
             sessions = self.model.sessions
             cache = sessions["decoder"].growing_cache()
-            return CrossDecoder(sessions["encoder"], cache, vocab_size, manifest.max_length)
+            return Turns(CrossDecoder(sessions["encoder"], cache, self._vocab_size, manifest.max_length))
         if "cache_lengths" in manifest.inputs:
-            return FixedDecoder(self.model.session.fixed_cache(), vocab_size, manifest.max_length)
-        return GrowingDecoder(self.model.session.growing_cache(), vocab_size, manifest.max_length)
+            fixed = self.model.session.fixed_cache()
+            return Turns(FixedDecoder(fixed, self._vocab_size, manifest.max_length))
+        return Turns(GrowingDecoder(self.model.session.growing_cache(), self._vocab_size, manifest.max_length))
+
+    @property
+    def _vocab_size(self) -> int:
+        """How many tokens the model scores."""
+        logits = self.model.manifest.outputs.get(LOGITS)
+        vocab_size = None if logits is None or not logits.shape else logits.shape[-1]
+        if not isinstance(vocab_size, int):
+            found = f"no output '{LOGITS}'" if logits is None else f"the output {logits}"
+            raise ConfigError(
+                f"the model in {self.model.folder} has {found}: expected '{LOGITS}' whose last axis is the size of the "
+                "vocabulary; export the checkpoint again"
+            )
+        return vocab_size
 
     @property
     def _decode(self) -> Callable[[Sequence[int]], str] | None:
@@ -150,10 +167,14 @@ class Generator:
 
     def _ids(self, prompts: Prompts) -> list[list[int]]:
         """The token ids of each prompt."""
-        rows: list[str | Sequence[int]] = [prompts] if isinstance(prompts, str) else list(prompts)
+        if isinstance(prompts, bytes) or not isinstance(prompts, str | Sequence | np.ndarray):
+            raise InputError(
+                f"prompts are a text, a list of texts, or a list of rows of token ids, found {type(prompts).__name__}"
+            )
+        rows: list[Any] = [prompts] if isinstance(prompts, str) else list(prompts)
         texts = [row for row in rows if isinstance(row, str)]
         if not texts:
-            return [list(row) for row in rows if not isinstance(row, str)]
+            return rows
         if len(texts) != len(rows):
             raise InputError("prompts are texts and rows of token ids mixed: expected one or the other")
         return [[token.id for token in tokens] for tokens in self.model.tokenizer.tokens(texts)]

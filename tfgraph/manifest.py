@@ -79,7 +79,7 @@ class Manifest:
 
     @property
     def max_length(self) -> int | None:
-        """What texts are truncated to, in tokens; None for no limit."""
+        """The longest text that the model takes or writes, in tokens, which texts are cut to; None for no limit."""
         return self.model.get("max_length")
 
     @property

@@ -124,10 +124,14 @@ class Pretrained:
         return self.config.labels if self.task in ("sequence-classification", "token-classification") else ()
 
     @property
-    def max_length(self) -> int:
-        """What texts are truncated to, in tokens, special ones included: the model's limit, or a lower setting."""
-        limit = None if self.sentence is None else self.sentence.max_seq_length
-        return self.config.max_length if limit is None else min(limit, self.config.max_length)
+    def max_length(self) -> int | None:
+        """What texts are truncated to, in tokens, special ones included: the model's limit, or a lower setting.
+
+        None for a model whose positions have no limit, such as T5.
+        """
+        setting = None if self.sentence is None else self.sentence.max_seq_length
+        limits = [limit for limit in (setting, self.config.max_length) if limit is not None]
+        return min(limits, default=None)
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -135,8 +139,9 @@ class Pretrained:
         known: dict[str, Any] = {
             "model_type": self.family.model_type,
             "task": self.task,
-            "max_length": self.max_length,
         }
+        if self.max_length is not None:
+            known["max_length"] = self.max_length
         if self.labels:
             known["labels"] = list(self.labels)
         if isinstance(self.config, Seq2SeqConfig) and self.config.decoder_start_token_id is not None:
@@ -162,7 +167,7 @@ class Pretrained:
             int64 arrays by input name: [B, S], and [1, B, S] for multiple choice.
 
         Raises:
-            InputError: the checkpoint has no tokenizer, `max_length` is more than the model takes, or there are no texts.
+            InputError: the checkpoint has no tokenizer, `max_length` is more than the model takes, or no text is given.
             CheckpointError: the tokenizer is damaged.
         """
         if self.tokenizer is None:
@@ -170,7 +175,7 @@ class Pretrained:
                 f"{self.path} has no tokenizer, {TOKENIZER_FILE} or {VOCABULARY_FILE}: give the model token ids"
             )
         longest = self.config.max_length
-        if isinstance(max_length, int) and max_length > longest:
+        if longest is not None and isinstance(max_length, int) and max_length > longest:
             raise InputError(f"max_length is {max_length}, and this model takes at most {longest} tokens")
         if self.sentence is not None and self.sentence.do_lower_case:
             texts = _lowered(texts)
@@ -257,11 +262,10 @@ def _input_specs(
                 f"cache_length is {cache_length}: {family.model_type} for {architecture.task} has no cache of a fixed "
                 f'length; expected no cache_length, or task="{TEXT_GENERATION}" of a decoder'
             )
-        if not isinstance(cache_length, int) or not 0 < cache_length <= config.max_length:
-            raise ConfigError(
-                f"cache_length is {cache_length!r}: expected a whole number from 1 to {config.max_length}, the longest "
-                "text that the model takes"
-            )
+        longest = config.max_length
+        if type(cache_length) is not int or cache_length < 1 or (longest is not None and cache_length > longest):
+            most = "" if longest is None else f" to {longest}, the longest text that the model takes"
+            raise ConfigError(f"cache_length is {cache_length!r}: expected a whole number from 1{most}")
         return dict(architecture.fixed_inputs(config, dtype, cache_length))
     if architecture.inputs is not None:
         return dict(architecture.inputs(config, dtype))

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from tfgraph.backends.onnx.panels import panel_tensor
 from tfgraph.backends.onnx.tensors import DataFolder, read_sparse_tensor, read_tensor
 from tfgraph.backends.onnx.value_types import read_dtype
 from tfgraph.errors import OnnxError
@@ -155,8 +154,6 @@ def write_array(array: np.ndarray[Any, Any], dtype: str, name: str) -> onnx_ir.T
         encoded = [str(text).encode("utf-8", "surrogateescape") for text in array.reshape(-1)]
         return ir.StringTensor(encoded, shape=ir.Shape(array.shape), name=name)
     code = as_dtype(dtype).onnx_code
-    if array.ndim > 1 and array.size and as_dtype(dtype).bits >= 8 and not array.flags.c_contiguous:
-        return panel_tensor(array, code, name)
     contiguous = np.ascontiguousarray(array).reshape(array.shape)
     return ir.Tensor(contiguous, dtype=ir.DataType(code), name=name)
 

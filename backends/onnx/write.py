@@ -1,10 +1,11 @@
 """Writing ONNX models: one to a file, all or nothing; several that share weights; or to bytes for a session in memory.
 
-Making the model is the work of `lower.py`.
+Making the model is the work of `lower.py`, and the file of weights beside it that of `external_data.py`.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -13,10 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from tfgraph.backends.onnx.external_data import Placed, place, referring_to, size_of, write_data
 from tfgraph.backends.onnx.lower import CONSTANT_KEY
 from tfgraph.backends.onnx.model_file import decode_error
 from tfgraph.errors import CheckpointError, ExportError, TFGraphError
-from tfgraph.ir.constant import Constant, constant_key
+from tfgraph.ir.constant import Constant
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -28,8 +30,6 @@ _EMBEDDED_LIMIT: Final = (
     128 * 2**20
 )  # more weights than this go beside the file: a message is held in memory three times
 _PROTOBUF_LIMIT: Final = 2**31 - 1
-_INLINE_BYTES: Final = 1024  # tensors up to this size stay in the file, where shape inference of runtimes finds them
-_ALIGNMENT: Final = 4096  # of large tensors in external data, so that a runtime can map them into memory
 
 
 def save_model(
@@ -43,8 +43,8 @@ def save_model(
     """Write a model to `path`, its weights in `<path>.data` if `external_data` says so or they are more than 128 MB.
 
     The files are written beside the old ones and take their place only when they are complete: whatever stops the
-    export, what was there before is left whole, and nothing is left over. Weights are read and written one at a time.
-    The same model gives the same bytes. The `<path>.data` of the file that is replaced goes with it.
+    export, what was there before is left whole, and nothing is left over. Weights are read and written a part at a
+    time. The same model gives the same bytes. The `<path>.data` of the file that is replaced goes with it.
 
     `check` is called with the path of the complete new file before it takes the old one's place: what it raises stops
     the export, and the old file stays.
@@ -55,15 +55,18 @@ def save_model(
     """
     target = Path(path)
     total = _check_weights(model, f"write {target}")
-    external = total > _EMBEDDED_LIMIT if external_data is None else external_data and _has_large(model)
-    if not external and total > _PROTOBUF_LIMIT:
+    placed = place([model]) if external_data or (external_data is None and total > _EMBEDDED_LIMIT) else []
+    if not placed and total > _PROTOBUF_LIMIT:
         raise ExportError(
             f"cannot write {target}: an ONNX file holds at most 2 GB, and the weights are {total} bytes: "
             "use external data"
         )
     try:
         with _staging(target) as folder:
-            _write(model, folder / target.name, external, total, on_progress)
+            if placed:
+                _write_weights(placed, folder / _data_name(target), on_progress)
+            with _unwrapped(), referring_to(placed, _data_name(target)):
+                (folder / target.name).write_bytes(_content(model))
             if check is not None:
                 check(folder / target.name)
             _replace(folder, target)
@@ -71,7 +74,7 @@ def save_model(
         raise
     except OSError as error:
         raise ExportError(f"cannot write {target}: {error.strerror or error}") from None
-    if on_progress is not None:
+    if on_progress is not None and not placed:
         on_progress(total, total)
 
 
@@ -87,41 +90,16 @@ def save_models(
         ExportError: the folder cannot be written, or the disk is full.
         CheckpointError: a model has weights without values, or their file cannot be read any more.
     """
-    import onnx_ir as ir
-
     for file, model in models.items():
         _check_weights(model, f"write {folder / file}")
-    same: dict[object, list[onnx_ir.Value]] = {}
-    for model in models.values():
-        for value, tensor in _initializers(model):
-            if tensor.nbytes > _INLINE_BYTES:
-                constant = tensor.meta.get(CONSTANT_KEY)
-                same.setdefault(constant_key(constant) if constant is not None else id(tensor), []).append(value)
-    tensors = [values[0].const_value for values in same.values() if values[0].const_value is not None]
-    total = sum(tensor.nbytes for tensor in tensors)
-
-    def report(tensor: onnx_ir.TensorProtocol, info: ir.external_data.CallbackInfo) -> None:
-        if on_progress is not None:
-            on_progress(min(info.offset, total), total)
-
+    placed = place(models.values())
     try:
-        with _unwrapped():
-            written = ir.external_data.convert_tensors_to_external(
-                tensors, folder, data_file, alignment=_ALIGNMENT, callback=report
-            )
-            for values, place in zip(same.values(), written, strict=True):
-                for value in values:
-                    value.const_value = ir.ExternalTensor(
-                        data_file, place.offset, place.length, place.dtype,
-                        shape=place.shape, name=value.name or "", base_dir=folder,
-                    )  # fmt: skip
+        _write_weights(placed, folder / data_file, on_progress)
+        with _unwrapped(), referring_to(placed, data_file):
             for file, model in models.items():
-                content = ir.serde.serialize_model(model).SerializeToString(deterministic=True)
-                (folder / file).write_bytes(content)
+                (folder / file).write_bytes(_content(model))
     except OSError as error:
         raise ExportError(f"cannot write into {folder}: {error.strerror or error}") from None
-    if on_progress is not None:
-        on_progress(total, total)
 
 
 def to_bytes(model: onnx_ir.Model) -> bytes:
@@ -131,8 +109,6 @@ def to_bytes(model: onnx_ir.Model) -> bytes:
         CheckpointError: the model has weights without values, or their file cannot be read any more.
         ExportError: the model has more than 2 GB of weights.
     """
-    import onnx_ir as ir
-
     total = _check_weights(model, "serialise the model")
     if total > _PROTOBUF_LIMIT:
         raise ExportError(
@@ -140,7 +116,36 @@ def to_bytes(model: onnx_ir.Model) -> bytes:
             "save it to a file with external data"
         )
     with _unwrapped():
-        return bytes(ir.serde.serialize_model(model).SerializeToString(deterministic=True))
+        return _content(model)
+
+
+def _content(model: onnx_ir.Model) -> bytes:
+    """The message that the model is in a file."""
+    import onnx_ir as ir
+
+    return bytes(ir.serde.serialize_model(model).SerializeToString(deterministic=True))
+
+
+def _write_weights(placed: list[Placed], path: Path, on_progress: Progress | None) -> None:
+    """Write a file of weights, and tell how far it is.
+
+    Raises:
+        OSError: there is no room for it.
+    """
+    total, done = sum(each.tensor.nbytes for each in placed), 0
+    free = shutil.disk_usage(path.parent).free
+    if free < size_of(placed):
+        raise OSError(errno.ENOSPC, f"the weights take {size_of(placed):,} bytes, and the disk has {free:,} left")
+
+    def written(nbytes: int) -> None:
+        nonlocal done
+        done += nbytes
+        if on_progress is not None:
+            on_progress(done, total)
+
+    written(0)
+    with _unwrapped():
+        write_data(placed, path, written)
 
 
 def _check_weights(model: onnx_ir.Model, what: str) -> int:
@@ -161,36 +166,10 @@ def _check_weights(model: onnx_ir.Model, what: str) -> int:
     return sum(tensor.nbytes for _, tensor in tensors)
 
 
-def _has_large(model: onnx_ir.Model) -> bool:
-    """Whether there is a weight that goes to external data at all."""
-    return any(tensor.nbytes > _INLINE_BYTES for _, tensor in _initializers(model))
-
-
 def _initializers(model: onnx_ir.Model) -> list[tuple[onnx_ir.Value, onnx_ir.TensorProtocol]]:
     """The weights of a model, with the values that stand for them."""
     values = [value for graph in model.graphs() for value in graph.initializers.values()]
     return [(value, value.const_value) for value in values if value.const_value is not None]
-
-
-def _write(model: onnx_ir.Model, path: Path, external: bool, total: int, on_progress: Progress | None) -> None:
-    import onnx_ir as ir
-
-    def report(tensor: onnx_ir.TensorProtocol, info: ir.external_data.CallbackInfo) -> None:
-        if on_progress is not None:
-            on_progress(min(info.offset, total), total)
-
-    with _unwrapped():
-        if external:
-            ir.save(
-                model,
-                path,
-                external_data=_data_name(path),
-                size_threshold_bytes=_INLINE_BYTES,
-                alignment=_ALIGNMENT,
-                callback=report,
-            )
-        else:
-            path.write_bytes(ir.serde.serialize_model(model).SerializeToString(deterministic=True))
 
 
 @contextmanager

@@ -26,7 +26,8 @@ _LENGTH_AXIS: Final = 2  # of [batch, kv_heads, past, head_dim]
 class GrowingCache:
     """A session's cache of keys and values, one [batch, kv_heads, past, head_dim] each, longer after each run.
 
-    Made by `Session.growing_cache`. Empty, with no rows, until `reset`.
+    What else is the same in every run, such as what a decoder attends to, can be held. Made by `Session.growing_cache`.
+    Empty, with no rows, until `reset`.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class GrowingCache:
             raise InputError(f"the model {what}, so that it has no cache to pass on")
         self._outputs = [*self._results, *self._presents.values()]
         self._values: dict[str, Any] = {}
+        self._held: dict[str, Any] = {}
 
     @property
     def rows(self) -> int:
@@ -55,13 +57,25 @@ class GrowingCache:
         return int(self._shape()[_LENGTH_AXIS]) if self._values else 0
 
     def reset(self, rows: int) -> None:
-        """Forget everything, and hold so many rows of length 0."""
+        """Forget everything, and keep so many rows of length 0."""
+        values = {}
         for name, spec in self._specs.items():
             shape = [dim if isinstance(dim, int) else 0 for dim in spec.shape or ()]
-            self._values[name] = to_ort_value(np.zeros([rows, *shape[1:]], spec.dtype.numpy()), spec.dtype)
+            values[name] = to_ort_value(np.zeros([rows, *shape[1:]], spec.dtype.numpy()), spec.dtype)
+        self._values = values
+
+    def hold(self, inputs: Mapping[str, Any]) -> None:
+        """Give `inputs` to every run from now on, beside its own: checked and converted once, instead of those before.
+
+        Raises:
+            InputError: an input is unknown, or has a wrong dtype or shape.
+        """
+        specs = {name: spec for name, spec in self._others.items() if name in inputs}
+        arrays, _ = check_inputs(specs if len(specs) == len(inputs) else self._others, inputs)
+        self._held = {name: to_ort_value(array, specs[name].dtype) for name, array in arrays.items()}
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
-        """Run the model on `inputs`, arrays by name without the cache, and keep the cache that it gives.
+        """Run the model on `inputs`, arrays by name without the cache and what is held, and keep the cache it gives.
 
         Returns the other outputs by name.
 
@@ -69,8 +83,10 @@ class GrowingCache:
             InputError: an input is missing or unknown, or has a wrong dtype or shape.
             TargetError: ONNX Runtime failed while it ran; the cache is as it was.
         """
-        arrays, _ = check_inputs(self._others, inputs, may_be_empty=())
-        feeds = {name: to_ort_value(array, self._others[name].dtype) for name, array in arrays.items()} | self._values
+        specs = {name: spec for name, spec in self._others.items() if name not in self._held}
+        arrays, _ = check_inputs(specs, inputs)
+        own = {name: to_ort_value(array, specs[name].dtype) for name, array in arrays.items()}
+        feeds = {**own, **self._held, **self._values}
         with runtime_errors_as(TargetError, "ONNX Runtime failed while it ran the model"):
             found = dict(zip(self._outputs, self._session.run_with_ort_values(self._outputs, feeds), strict=True))
         self._values = {name: found[present] for name, present in self._presents.items()}
@@ -86,9 +102,11 @@ class GrowingCache:
             self._edit(lambda array: array[:, :, :length])
 
     def _edit(self, change: Any) -> None:
+        values = {}
         for name, spec in self._specs.items():
             array = np.ascontiguousarray(change(from_ort_value(self._values[name], spec.dtype)))
-            self._values[name] = to_ort_value(array, spec.dtype)
+            values[name] = to_ort_value(array, spec.dtype)
+        self._values = values  # at once: stopped in between, the cache is as it was
 
     def _shape(self) -> Any:
         return next(iter(self._values.values())).shape()

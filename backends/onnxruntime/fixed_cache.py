@@ -50,11 +50,17 @@ class FixedCache:
         return len(next(iter(self._buffers.values()))) if self._buffers else 0
 
     def reset(self, rows: int) -> None:
-        """Hold so many rows, whose contents mean nothing; buffers of that many are used again."""
+        """Hold so many rows of zeros; buffers of that many are used again.
+
+        Zeros, since what a model masks it still multiplies by 0: a NaN that an earlier run left there would stay one.
+        """
         if self.rows != rows:
             self._replace(
                 {name: np.zeros(self._shape(spec, rows), spec.dtype.numpy()) for name, spec in self._specs.items()}
             )
+        else:
+            for buffer in self._buffers.values():
+                buffer.fill(0)
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
         """Run the model on `inputs`, arrays by name without the cache, which it writes into.
@@ -66,7 +72,7 @@ class FixedCache:
             TargetError: ONNX Runtime failed while it ran.
         """
         bound = self._binding
-        if bound is not None and all(np.shape(array) == bound.inputs[name].shape for name, array in inputs.items()):
+        if bound is not None and _fit(bound.inputs, inputs, self._specs):
             for name, array in inputs.items():
                 bound.update(name, array)
         else:
@@ -90,6 +96,13 @@ class FixedCache:
 
     def _shape(self, spec: TensorSpec, rows: int) -> tuple[int, ...]:
         return (rows, *(dim for dim in (spec.shape or ())[1:] if isinstance(dim, int)))
+
+
+def _fit(bound: Mapping[str, Array], inputs: Mapping[str, Any], cache: Mapping[str, TensorSpec]) -> bool:
+    """Whether `inputs` are all that is bound besides the cache, and of the shapes that are bound."""
+    return len(inputs) + len(cache) == len(bound) and all(
+        name in bound and np.shape(array) == bound[name].shape for name, array in inputs.items()
+    )
 
 
 def _present(past: str) -> str:

@@ -5,11 +5,13 @@ them; patterns go through the same rules (`tfgraph.passes.pattern`).
 """
 
 from tfgraph.passes.canonical.arithmetic import ARITHMETIC
+from tfgraph.passes.canonical.choices import CHOICES
 from tfgraph.passes.canonical.einsum import EINSUM
 from tfgraph.passes.canonical.guards import GUARDS
 from tfgraph.passes.canonical.heads import HEADS
 from tfgraph.passes.canonical.linear import LINEAR
 from tfgraph.passes.canonical.masks import MASKS
+from tfgraph.passes.canonical.norms import NORMS
 from tfgraph.passes.canonical.rotary import ROTARY
 from tfgraph.passes.canonical.rotary_pairs import ROTARY_PAIRS
 from tfgraph.passes.canonical.scales import SCALES
@@ -19,7 +21,20 @@ from tfgraph.passes.canonical.views import VIEWS
 from tfgraph.passes.rewrite import RuleSet
 
 CANONICAL = RuleSet(
-    TRIVIAL, ARITHMETIC, SCALES, VIEWS, LINEAR, GUARDS, ROTARY, EINSUM, MASKS, SIZES, HEADS, ROTARY_PAIRS
+    TRIVIAL,
+    ARITHMETIC,
+    SCALES,
+    VIEWS,
+    LINEAR,
+    GUARDS,
+    ROTARY,
+    EINSUM,
+    MASKS,
+    SIZES,
+    HEADS,
+    ROTARY_PAIRS,
+    CHOICES,
+    NORMS,
 )
 
 __all__ = ["CANONICAL"]

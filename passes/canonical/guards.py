@@ -30,6 +30,25 @@ def drop_nan_guard(node: Node, rewriter: Rewriter) -> Value | None:
     return rewriter.emit("Softmax", [finite], softmax.attributes)
 
 
+@GUARDS.rule("Softmax")
+def drop_floor(node: Node, rewriter: Rewriter) -> Value | None:
+    """`softmax(max(scores + mask, lowest))` needs no floor, for a mask that is never minus infinity.
+
+    As above: exact for every query that may attend to something.
+    """
+    floored = node.required(0).producer
+    lowest = (
+        None if floored is None or floored.key != "Max" or len(floored.inputs) != 2 else scalar_of(floored.input(1))
+    )
+    if floored is None or lowest is None or floored.output.num_uses != 1 or floored.output.dtype not in LOWEST:
+        return None
+    scores = floored.required(0)
+    if lowest > LOWEST[scores.dtype] * (1 - 1e-6) or scores.type.known_shape != floored.output.type.known_shape:
+        return None
+    finite = _finite_scores(scores, rewriter)
+    return None if finite is None else rewriter.emit("Softmax", [finite], node.attributes)
+
+
 def _finite_scores(scores: Value, rewriter: Rewriter) -> Value | None:
     """`scores` with their mask raised, or None where it is not seen what they are."""
     if _is_product(scores):

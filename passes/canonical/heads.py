@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from tfgraph.ir.dims import Shape
 from tfgraph.ir.graph import Node, Value
+from tfgraph.passes.canonical.linear import restored
+from tfgraph.passes.canonical.scores import leads_to_softmax
+from tfgraph.passes.canonical.sizes import size_vector
 from tfgraph.passes.canonical.views import matrix_transpose, static_target
 from tfgraph.passes.rewrite import Rewriter, RuleSet, scalar_of
 
 HEADS = RuleSet()
-
-_ON_THE_WAY = frozenset({"Mul", "Div", "Add", "Sub", "Where", "Tanh", "Cast", "Max"})
 
 
 @HEADS.rule("MatMul")
@@ -27,7 +28,7 @@ def write_out_single_head(node: Node, rewriter: Rewriter) -> Value | None:
         return None
     if right.shape[0] != left.shape[0]:
         return None
-    if not (_is_softmax(left) or _leads_to_softmax(node.output)):
+    if not (_is_softmax(left) or leads_to_softmax(node.output)):
         return None
     turned = right.producer
     if turned is not None and turned.key == "Transpose" and turned.attributes.get("perm") == matrix_transpose(4):
@@ -68,6 +69,51 @@ def unflatten_biased_scores(node: Node, rewriter: Rewriter) -> Value | None:
     return None
 
 
+@HEADS.rule("MatMul")
+def separate_heads(node: Node, rewriter: Rewriter) -> Value | None:
+    """Weights [B * H, S, T] times values that a view has folded from [B, H, T, D] are so for each head by itself."""
+    weights, values = node.required(0), node.required(1)
+    if weights.producer is None or weights.producer.key != "Softmax" or weights.num_uses != 1:
+        return None
+    if any(value.type.known_shape is None or value.rank != 3 for value in (weights, values)):
+        return None
+    apart = restored(values, rewriter)
+    if apart is None or apart.rank != 4 or apart.shape[0] * apart.shape[1] != weights.shape[0]:
+        return None
+    wanted = (*apart.shape[:2], *weights.shape[1:])
+    given = static_target(weights.shape, wanted)
+    if given is None:
+        sizes = [size_vector(rewriter, value, axis) for value, axis in ((apart, 0), (apart, 1), (weights, 1))]
+        target = rewriter.emit("Concat", [*sizes, rewriter.ints([-1])], {"axis": 0})
+    else:
+        target = rewriter.ints(given)
+    flat = static_target((*wanted[:3], apart.shape[3]), node.output.shape)
+    result = rewriter.emit("MatMul", [rewriter.emit("Reshape", [weights, target]), apart])
+    if result.shape[:3] != wanted[:3]:
+        return None
+    if flat is not None:
+        return rewriter.emit("Reshape", [result, rewriter.ints(flat)])
+    shape = [rewriter.ints([-1]), size_vector(rewriter, weights, 1), size_vector(rewriter, apart, 3)]
+    return rewriter.emit("Reshape", [result, rewriter.emit("Concat", shape, {"axis": 0})])
+
+
+@HEADS.rule("MatMul")
+def turn_keys(node: Node, rewriter: Rewriter) -> Value | None:
+    """Keys kept as [B, H, D, T] come out of a transpose, like all others: it and its inverse stand in front of them."""
+    queries, keys = node.required(0), node.required(1)
+    if any(
+        value.type.known_shape is None or value.rank != 4 or value.constant is not None
+        for value in node.inputs
+        if value is not None
+    ):
+        return None
+    if keys.producer is None or keys.producer.key == "Transpose" or not leads_to_softmax(node.output):
+        return None
+    swap = {"perm": matrix_transpose(4)}
+    turned = rewriter.emit("Transpose", [rewriter.emit("Transpose", [keys], swap)], swap)
+    return rewriter.emit("MatMul", [queries, turned])
+
+
 def _with_heads(bias: Value, heads: Shape, rewriter: Rewriter) -> Value | None:
     """[B * H, R, C] -> [B, H, R, C], read from in front of the reshape that folded it where there is one."""
     if bias.type.known_shape is None or bias.rank != 3 or bias.shape[0] != heads[0] * heads[1]:
@@ -106,17 +152,3 @@ def _is_softmax(value: Value) -> bool:
     while node is not None and node.key == "Cast":
         node = node.required(0).producer
     return node is not None and node.key == "Softmax"
-
-
-def _leads_to_softmax(value: Value) -> bool:
-    """Whether `value` is read once, by a softmax or by what scales, caps or masks scores in front of one."""
-    for _ in range(8):
-        if value.num_uses != 1 or len(value.users) != 1:
-            return False
-        user = next(iter(value.users))
-        if user.key == "Softmax":
-            return True
-        if user.key not in _ON_THE_WAY:
-            return False
-        value = user.output
-    return False

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tfgraph.ir.dims import product
+from tfgraph.ir.dims import exact_div, product
 from tfgraph.ir.graph import Node, Value
 from tfgraph.ir.optable import attribute
 from tfgraph.passes.canonical.views import matrix_transpose, static_target
-from tfgraph.passes.rewrite import Rewriter, RuleSet
+from tfgraph.passes.rewrite import Rewriter, RuleSet, scalar_of
 
 LINEAR = RuleSet()
 
@@ -72,23 +72,31 @@ def unflatten_bias(node: Node, rewriter: Rewriter) -> Value | None:
 
 @LINEAR.rule("Reshape")
 def unflatten_product(node: Node, rewriter: Rewriter) -> Value | None:
-    """A product between a reshape that flattens the batch axes and one that restores them works on them as is."""
-    product_node, shape = node.required(0).producer, node.output.type.known_shape
+    """A product between a reshape that flattens the batch axes and one that restores them works on them as is.
+
+    It may be scaled.
+    """
+    product_node, shape, scale = node.required(0).producer, node.output.type.known_shape, None
+    if product_node is not None and product_node.key == "Mul" and product_node.output.num_uses == 1:
+        scale, product_node = scalar_of(product_node.input(1)), product_node.required(0).producer
+        if scale is None:
+            return None
     while product_node is not None and product_node.key == "Reshape" and product_node.output.num_uses == 1:
         product_node = product_node.required(0).producer
     if product_node is None or product_node.key != "MatMul" or shape is None or len(shape) < 4:
         return None
     if product_node.output.rank != 3 or product_node.output.num_uses != 1:
         return None
-    left, right = _restored(product_node.required(0), rewriter), _restored(product_node.required(1), rewriter)
+    left, right = restored(product_node.required(0), rewriter), restored(product_node.required(1), rewriter)
     if left is None or right is None or left.shape[:-2] != right.shape[:-2]:
         return None
     if (*left.shape[:-2], *product_node.output.shape[1:]) != shape:
         return None
-    return rewriter.emit("MatMul", [left, right])
+    result = rewriter.emit("MatMul", [left, right])
+    return result if scale is None else rewriter.emit("Mul", [result, rewriter.scalar(scale, result)])
 
 
-def _restored(value: Value, rewriter: Rewriter) -> Value | None:
+def restored(value: Value, rewriter: Rewriter) -> Value | None:
     """`value`, of rank 3, with the batch axes that a reshape had folded into its first; None where none had."""
     node = value.producer
     if node is None:
@@ -97,10 +105,28 @@ def _restored(value: Value, rewriter: Rewriter) -> Value | None:
     if node.key == "Reshape":
         return _with_batch_axes(x, value, rewriter)
     if node.key == "Transpose" and node.attributes.get("perm") == (0, 2, 1):
-        inner = _restored(x, rewriter)
+        inner = restored(x, rewriter)
         swap = None if inner is None else matrix_transpose(inner.rank)
         return None if inner is None else rewriter.emit("Transpose", [inner], {"perm": swap or ()})
+    if node.key == "Transpose" and node.attributes.get("perm") == (1, 0, 2):
+        return _with_heads_first(x, rewriter)
     return None
+
+
+def _with_heads_first(flat: Value, rewriter: Rewriter) -> Value | None:
+    """`flat` [seq, batch * heads, size], reshaped from [seq, batch, heads * size], as [batch, heads, seq, size]."""
+    view = flat.producer
+    if view is None or view.key != "Reshape" or view.required(0).type.known_shape is None:
+        return None
+    x, size = view.required(0), flat.shape[2]
+    heads = exact_div(x.shape[2], size) if x.rank == 3 else None
+    if heads is None or x.shape[0] != flat.shape[0] or x.shape[1] * heads != flat.shape[1]:
+        return None
+    target = static_target(x.shape, (*x.shape[:2], heads, size))
+    if target is None:
+        return None
+    apart = rewriter.emit("Reshape", [x, rewriter.ints(target)])
+    return rewriter.emit("Transpose", [apart], {"perm": (1, 2, 0, 3)})
 
 
 def _with_batch_axes(x: Value, flat: Value, rewriter: Rewriter) -> Value | None:

@@ -2,7 +2,7 @@
 
     (scores + bias) + mask                ->  scores + (bias + mask)
     Where(keep, scores, lowest) + mask    ->  scores + Where(keep, mask, lowest)
-    scores * keep - (1 - keep) * 10000    ->  Where(keep, scores, -10000)
+    (scores + mask) * c                   ->  scores * c + mask * c
 
 The second is exact for every query that may attend to something: what is masked has weight 0 in both.
 """
@@ -12,9 +12,10 @@ from __future__ import annotations
 import math
 
 from tfgraph.dsl.functions.attention import LOWEST
-from tfgraph.ir.dtypes import DType
+from tfgraph.ir.dims import broadcast_equal
 from tfgraph.ir.graph import Node, Value
-from tfgraph.passes.rewrite import Rewriter, RuleSet, is_filled_with, scalar_of
+from tfgraph.passes.canonical.scores import leads_to_softmax
+from tfgraph.passes.rewrite import Rewriter, RuleSet, scalar_of
 
 MASKS = RuleSet()
 
@@ -79,9 +80,9 @@ def mask_by_where(node: Node, rewriter: Rewriter) -> Value | None:
         inner, number = where.required(2), hides
     else:
         hides = None
-    if number is None or number > _MASKED or inner.type.known_shape is None or inner.type != total.type:
+    if number is None or number > _MASKED or inner.type.known_shape is None or not _is_same(inner, total, node):
         return None
-    parts = _scores_and_bias(inner)
+    parts = _scores_and_bias(inner, node)
     comparison = keep.producer
     if parts is None or (comparison is not None and comparison.key == "LessOrEqual"):
         return None
@@ -98,7 +99,7 @@ def mask_by_where(node: Node, rewriter: Rewriter) -> Value | None:
     return rewriter.emit("Softmax", [masked], node.attributes)
 
 
-def _scores_and_bias(value: Value) -> tuple[Value, Value | None] | None:
+def _scores_and_bias(value: Value, softmax: Node) -> tuple[Value, Value | None] | None:
     """`value` as scores and what is added to them, if anything is; None where it is no scores."""
     if _is_scores(value):
         return value, None
@@ -106,8 +107,49 @@ def _scores_and_bias(value: Value) -> tuple[Value, Value | None] | None:
     if node is None or node.key != "Add" or value.num_uses != 1:
         return None
     for scores, bias in ((node.required(0), node.required(1)), (node.required(1), node.required(0))):
-        if _is_scores(scores) and scores.type.known_shape == value.type.known_shape and not _is_scores(bias):
+        if _is_scores(scores) and _is_same(scores, value, softmax) and not _is_scores(bias):
             return scores, bias
+    return None
+
+
+def _is_same(scores: Value, total: Value, softmax: Node) -> bool:
+    """Whether `total`, scores and what broadcasts with them, has the shape of `scores`.
+
+    Where it is not known that a mask has as many columns as there are keys, the product with the values says so.
+    """
+    if scores.type.known_shape is None or total.type.known_shape is None or scores.rank != total.rank:
+        return False
+    if scores.shape == total.shape:
+        return True
+    keys = {
+        user.required(1).shape[-2]
+        for user in softmax.output.users
+        if user.key == "MatMul" and user.input(0) is softmax.output and user.required(1).type.known_shape is not None
+    }
+    *leading, columns = scores.shape
+    agree = columns in keys and broadcast_equal(columns, total.shape[-1]) is not None
+    return agree and tuple(leading) == total.shape[:-1]
+
+
+@MASKS.rule("Mul")
+def scale_inside_mask(node: Node, rewriter: Rewriter) -> Value | None:
+    """`(scores + mask) * c` is `scores * c + mask * c`, and `Where(keep, scores, lowest) * c` chooses scaled scores."""
+    factor, masked = scalar_of(node.input(1)), node.required(0).producer
+    if factor is None or masked is None or masked.output.num_uses != 1 or not leads_to_softmax(node.output):
+        return None
+    if masked.output.type.known_shape is None or masked.output.type.known_shape != node.output.type.known_shape:
+        return None
+    scale = node.required(1)
+    if masked.key == "Where":
+        keep, scores, lowest = masked.required(0), masked.required(1), scalar_of(masked.input(2))
+        if lowest is None or not (lowest <= _MASKED and lowest * factor <= _MASKED) or not _is_scores(scores):
+            return None
+        return rewriter.emit("Where", [keep, rewriter.emit("Mul", [scores, scale]), masked.required(2)])
+    if masked.key == "Add":
+        for scores, mask in ((masked.required(0), masked.required(1)), (masked.required(1), masked.required(0))):
+            if _is_scores(scores) and mask.type.known_shape is not None and not _is_scores(mask):
+                scaled = rewriter.emit("Mul", [scores, scale])
+                return rewriter.emit("Add", [scaled, rewriter.emit("Mul", [mask, scale])])
     return None
 
 
@@ -122,38 +164,3 @@ def drop_shift(node: Node, rewriter: Rewriter) -> Value | None:
     scores = shift.required(0)
     same = scores.type.known_shape is not None and scores.type.known_shape == total.type.known_shape
     return rewriter.emit("Softmax", [scores], node.attributes) if same else None
-
-
-@MASKS.rule("Sub")
-def mask_by_choice(node: Node, rewriter: Rewriter) -> Value | None:
-    """`x * m - (1 - m) * c`, with m 0 or 1, is `Where(m, x, -c)`; x may be scaled."""
-    kept, dropped = node.required(0).producer, node.required(1).producer
-    if kept is None or dropped is None or kept.key != "Mul" or dropped.key != "Mul":
-        return None
-    inverse, penalty = dropped.required(0).producer, scalar_of(dropped.input(1))
-    if inverse is None or inverse.key != "Sub" or penalty is None or not is_filled_with(inverse.input(0), 1.0):
-        return None
-    if kept.output.type.known_shape is None or kept.output.type.known_shape != node.output.type.known_shape:
-        return None
-    scale, inner = scalar_of(kept.input(1)), kept.required(0).producer
-    if scale is not None and inner is not None and inner.key == "Mul":
-        kept = inner
-    for x, m in ((kept.required(0), kept.required(1)), (kept.required(1), kept.required(0))):
-        test = _boolean(m, rewriter) if m is inverse.required(1) else None
-        if test is not None:
-            scores = x if scale is None else rewriter.emit("Mul", [x, rewriter.scalar(scale, x)])
-            return rewriter.emit("Where", [test, scores, rewriter.scalar(-penalty, x)])
-    return None
-
-
-def _boolean(value: Value, rewriter: Rewriter) -> Value | None:
-    """The boolean tensor of which `value` is the 0 and 1, or None where it is none."""
-    node = value.producer
-    if node is None:
-        return None
-    if node.key == "Cast":
-        return node.required(0) if node.required(0).dtype is DType.BOOL else None
-    if node.key == "Reshape":
-        inner = _boolean(node.required(0), rewriter)
-        return None if inner is None else rewriter.emit("Reshape", [inner, node.required(1)], node.attributes)
-    return None

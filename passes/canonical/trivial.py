@@ -56,6 +56,19 @@ def drop_single(node: Node, _rewriter: Rewriter) -> Value | None:
     return node.required(0) if len(node.inputs) == 1 else None
 
 
+@TRIVIAL.rule("Add", "Sub", "Mul", "Div")
+def vector_operand(node: Node, rewriter: Rewriter) -> Value | None:
+    """A constant [1, 1, size] beside a tensor of at least as many axes is a vector [size]."""
+    x, constant = node.required(0), node.required(1)
+    if x.type.known_shape is None or constant.constant is None or constant.rank < 2 or x.rank < constant.rank:
+        return None
+    *leading, size = constant.shape
+    if any(dim != 1 for dim in leading) or size == 1:
+        return None
+    vector = rewriter.emit("Reshape", [constant, rewriter.ints([-1])])
+    return rewriter.emit(node.key, [x, vector], node.attributes)
+
+
 @TRIVIAL.rule("Slice")
 def drop_slice(node: Node, _rewriter: Rewriter) -> Value | None:
     """A slice that keeps everything in order."""

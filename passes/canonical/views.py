@@ -9,6 +9,7 @@ from __future__ import annotations
 from tfgraph.ir.dims import Expr, Shape
 from tfgraph.ir.graph import Node, Value
 from tfgraph.ir.optable import attribute
+from tfgraph.passes.canonical.scores import leads_to_softmax
 from tfgraph.passes.rewrite import Rewriter, RuleSet
 
 VIEWS = RuleSet()
@@ -102,6 +103,72 @@ def unflatten_transpose(node: Node, rewriter: Rewriter) -> Value | None:
     return rewriter.emit("Transpose", [x], {"perm": (*range(leading), *(leading + axis - 1 for axis in order[1:]))})
 
 
+@VIEWS.rule("Reshape")
+def flatten_after_transpose(node: Node, rewriter: Rewriter) -> Value | None:
+    """A transpose between a reshape that folds axes and another reshape works on the axes before they are folded."""
+    turned = node.required(0).producer
+    folded = None if turned is None or turned.key != "Transpose" else turned.required(0).producer
+    if turned is None or folded is None or folded.key != "Reshape" or turned.output.num_uses != 1:
+        return None
+    x, flat, shape = folded.required(0), turned.required(0), node.output.type.known_shape
+    if x.type.known_shape is None or shape is None:
+        return None
+    groups = _folded_groups(x.shape, flat.shape)
+    if groups is None:
+        return None
+    order = tuple(axis for group in _order(turned) for axis in groups[group])
+    moved = rewriter.emit("Transpose", [x], {"perm": order})
+    if moved.shape == shape:
+        return moved
+    target = static_target(moved.shape, shape)
+    return None if target is None else rewriter.emit("Reshape", [moved, rewriter.ints(target)])
+
+
+def _folded_groups(source: Shape, folded: Shape) -> list[list[int]] | None:
+    """The axes of `source` that each axis of `folded` is made of; None where it is no folding of neighbours."""
+    groups: list[list[int]] = []
+    axis = 0
+    for size in folded:
+        group, found = [axis], source[axis] if axis < len(source) else None
+        while found is not None and found != size and group[-1] + 1 < len(source):
+            group.append(group[-1] + 1)
+            found = found * source[group[-1]]
+        if found != size:
+            return None
+        groups.append(group)
+        axis = group[-1] + 1
+    return groups if axis == len(source) and len(groups) < len(source) else None
+
+
+@VIEWS.rule("Softmax")
+def softmax_before_folding(node: Node, rewriter: Rewriter) -> Value | None:
+    """The softmax of scores whose batch and heads were folded into one axis works on them before they are folded."""
+    flat = node.required(0)
+    if flat.producer is None or flat.producer.key != "Reshape" or attribute(node, "axis") != -1:
+        return None
+    x = flat.producer.required(0)
+    if x.type.known_shape is None or flat.type.known_shape is None or (x.rank, flat.rank) != (4, 3):
+        return None
+    if x.shape[2:] != flat.shape[1:]:
+        return None
+    return rewriter.emit("Reshape", [rewriter.emit("Softmax", [x], node.attributes), flat.producer.required(1)])
+
+
+@VIEWS.rule("Reshape")
+def softmax_after_unfolding(node: Node, rewriter: Rewriter) -> Value | None:
+    """The softmax of scores over one axis for batch and heads, taken apart afterwards, works on them taken apart."""
+    softmax, shape = node.required(0).producer, node.output.type.known_shape
+    if softmax is None or softmax.key != "Softmax" or softmax.output.num_uses != 1 or shape is None:
+        return None
+    flat = softmax.required(0)
+    if flat.type.known_shape is None or (flat.rank, len(shape)) != (3, 4) or shape[2:] != flat.shape[1:]:
+        return None
+    if attribute(softmax, "axis") != -1:
+        return None
+    apart = rewriter.emit("Reshape", [flat, node.required(1)], node.attributes)
+    return rewriter.emit("Softmax", [apart], softmax.attributes)
+
+
 def matrix_transpose(rank: int) -> tuple[int, ...]:
     """The permutation that exchanges the last two axes."""
     return (*range(rank - 2), rank - 1, rank - 2)
@@ -111,7 +178,8 @@ def matrix_transpose(rank: int) -> tuple[int, ...]:
 def merge_transposes(node: Node, rewriter: Rewriter) -> Value | None:
     """A transpose that moves nothing is nothing; a transpose of a transpose is one.
 
-    The exchange of the last two axes in front of a matrix product stays by itself: see `part_matrix_transpose`.
+    The exchange of the last two axes in front of a matrix product stays by itself: see `part_matrix_transpose`. So do
+    two in front of scores, which `turn_keys` puts there.
     """
     x = node.required(0)
     if x.type.known_shape is None:
@@ -123,9 +191,19 @@ def merge_transposes(node: Node, rewriter: Rewriter) -> Value | None:
     if inner is not None and inner.key == "Transpose":
         first = _order(inner)
         merged = tuple(first[axis] for axis in order)
+        if merged == tuple(range(len(order))) and _are_keys(node.output):
+            return None
         if len(order) == 2 or order != matrix_transpose(len(order)) or merged == tuple(range(len(order))):
             return rewriter.emit("Transpose", [inner.required(0)], {"perm": merged})
     return rewriter.emit("Transpose", [x], {"perm": order}) if "perm" not in node.attributes else None
+
+
+def _are_keys(value: Value) -> bool:
+    """Whether `value` is read by nothing but products that give scores, as their second operand."""
+    return bool(value.users) and all(
+        user.key == "MatMul" and user.input(1) is value and user.output.rank == 4 and leads_to_softmax(user.output)
+        for user in value.users
+    )
 
 
 @VIEWS.rule("MatMul")

@@ -6,8 +6,9 @@ decoders and encoder-decoders with the matrix that predicts tokens. What is coun
 
 from __future__ import annotations
 
-import resource
-import time
+import subprocess
+import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -264,10 +265,15 @@ def test_finding_sizes() -> None:
         find_sizes("llama-9")
 
 
-def test_all_are_counted_quickly_and_without_memory() -> None:
-    len(configs)  # imports the families
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KB
-    start = time.process_time()
-    assert [size.name for size in find_sizes()] == list(configs)
-    assert time.process_time() - start < 3
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+def test_all_are_counted_quickly_and_without_memory(repository: Path) -> None:
+    code = """
+import resource, time
+from tfgraph.models.sizes import find_sizes
+print(len(find_sizes()), time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    count, seconds, kilobytes = done.stdout.split()
+    assert int(count) == len(configs)
+    assert float(seconds) < 3  # of the processor, imports included: 1 is usual
+    assert int(kilobytes) < 150_000  # 50,000 is usual; a weight of GPT-3 alone has 2,400,000

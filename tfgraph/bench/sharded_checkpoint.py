@@ -68,7 +68,7 @@ def write_llama_checkpoint(
                 file.write(_header(shard, shapes, sizes, dtype))
                 for tensor in shard:
                     for piece in _pieces(block, sizes[tensor], start=done % _BLOCK):
-                        file.write(piece)
+                        file.write(piece.view(np.uint8).data)
                         done += piece.nbytes
                         if on_progress is not None:
                             on_progress(done, total)

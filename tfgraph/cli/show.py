@@ -66,7 +66,7 @@ def _read(path: Path) -> tuple[dict[str, Graph], dict[str, Any]]:
     from tfgraph.models.family import WHOLE_MODEL
     from tfgraph.pretrained import load
 
-    if os.path.isfile(path):
+    if os.path.isfile(path) and path.suffix.lower() != ".gguf":
         return {WHOLE_MODEL: from_onnx(path)}, {"path": str(path), "kind": "ONNX file"}
     if not os.path.exists(path):
         raise ConfigError(

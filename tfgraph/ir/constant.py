@@ -88,10 +88,7 @@ class FileConstant(Constant):
         except OSError as error:
             raise CheckpointError(f"cannot read the weights in {self.path}: {error.strerror or error}") from error
         if array.nbytes != self.nbytes:
-            raise CheckpointError(
-                f"{self.path} ends early: {self.nbytes} bytes expected at offset {self.offset}, "
-                f"{array.nbytes} found. Was the file replaced while it was in use?"
-            )
+            raise ends_early(self.path, self.nbytes, self.offset, array.nbytes)
         return self._unpacked(array) if self.dtype.bits < 8 else array.reshape(self.shape)
 
     def _unpacked(self, packed: Array) -> Array:
@@ -100,6 +97,14 @@ class FileConstant(Constant):
         if self.dtype is DType.INT4:
             nibbles = ((nibbles.astype(np.int8) ^ 8) - 8).astype(np.int8)
         return nibbles.astype(self.dtype.numpy()).reshape(self.shape)
+
+
+def ends_early(path: Path, expected: int, offset: int, found: int) -> CheckpointError:
+    """The error for a file that has fewer bytes at an offset than there were."""
+    return CheckpointError(
+        f"{path} ends early: {expected} bytes expected at offset {offset}, {found} found. Was the file replaced while "
+        "it was in use?"
+    )
 
 
 class AbsentConstant(Constant):

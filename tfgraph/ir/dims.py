@@ -205,6 +205,9 @@ def floordiv(dividend: Dim, divisor: Dim) -> Dim:
     exact = exact_div(dividend, divisor)
     if exact is not None:
         return exact
+    inner = _single_call(dividend)
+    if inner is not None and inner.function == "floordiv" and isinstance(divisor, int) and divisor > 0:
+        return floordiv(inner.arguments[0], inner.arguments[1] * divisor)
     whole, rest = _part_multiple(dividend, divisor)
     return whole + floordiv(rest, divisor) if rest != dividend else _call("floordiv", dividend, divisor)
 
@@ -250,8 +253,21 @@ def _extremum(function: str, left: Dim, right: Dim, sign: int) -> Dim:
         return left
     if is_at_least(_multiply(difference, -1), 0):
         return right
+    for whole, part in ((left, right), (right, left)):  # max(max(t, u), u) is max(t, u)
+        call = _single_call(whole)
+        if call is not None and call.function == function and part in call.arguments:
+            return whole
     first, second = sorted((left, right), key=_dim_sort_key)
     return _call(function, first, second)
+
+
+def _single_call(dim: Dim) -> Call | None:
+    """The call that `dim` is; None where it is anything else."""
+    if isinstance(dim, int) or len(dim.terms) != 1:
+        return None
+    monomial, coefficient = dim.terms[0]
+    atom = monomial[0] if len(monomial) == 1 and coefficient == 1 else None
+    return atom if isinstance(atom, Call) else None
 
 
 def _call(function: str, left: Dim, right: Dim) -> Dim:
@@ -299,11 +315,9 @@ def broadcast_equal(left: Dim, right: Dim) -> Dim | None:
     size t in a place that does not broadcast, such as a matrix product, it can only be t.
     """
     for whole, part in ((left, right), (right, left)):
-        if isinstance(whole, Expr) and len(whole.terms) == 1:
-            (monomial, coefficient) = whole.terms[0]
-            atom = monomial[0] if len(monomial) == 1 and coefficient == 1 else None
-            if isinstance(atom, Call) and atom.function == "max" and part in atom.arguments:
-                return part
+        atom = _single_call(whole)
+        if atom is not None and atom.function == "max" and part in atom.arguments:
+            return part
     return None
 
 

@@ -39,6 +39,11 @@ class BloomConfig(DecoderConfig):
 
     max_position_embeddings: int = 2048
 
+    @property
+    def max_length(self) -> None:
+        """There is no longest text."""
+        return None
+
     @classmethod
     def _refuse_unsupported(cls, given: Mapping[str, Any], source: str) -> None:
         require_settings(given, source, {"apply_residual_connection_post_layernorm": False})

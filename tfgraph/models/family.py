@@ -48,8 +48,8 @@ class ModelConfig(Protocol):
     """What every family's configuration offers."""
 
     @property
-    def max_length(self) -> int:
-        """The longest input that the model takes, in tokens."""
+    def max_length(self) -> int | None:
+        """The longest input that the model takes, in tokens; None where its positions have no limit."""
 
     @property
     def labels(self) -> tuple[str, ...]:

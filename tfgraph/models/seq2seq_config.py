@@ -105,8 +105,8 @@ class Seq2SeqConfig:
         return len(self.labels)
 
     @property
-    def max_length(self) -> int:
-        """The longest text that the model takes or writes, in tokens."""
+    def max_length(self) -> int | None:
+        """The longest text that the model takes or writes, in tokens; None where its positions have no limit."""
         return self.max_position_embeddings
 
     @classmethod

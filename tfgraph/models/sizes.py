@@ -66,7 +66,7 @@ def size_of(name: str) -> Size:
         hidden_size=config.hidden_size,
         heads=config.num_attention_heads,
         kv_heads=getattr(config, "kv_heads", config.num_attention_heads),
-        max_length=config.max_length,
+        max_length=config.max_length or config.max_position_embeddings,
         vocab_size=config.vocab_size,
         parameters=model.num_parameters(),
     )

@@ -69,6 +69,11 @@ class T5Config(Seq2SeqConfig):
     relative_attention_max_distance: int = 128
 
     @property
+    def max_length(self) -> None:
+        """There is no longest text."""
+        return None
+
+    @property
     def output_scale(self) -> float | None:
         """What hidden states are multiplied by before tokens are predicted."""
         scaled = self.tie_word_embeddings if self.scale_decoder_outputs is None else self.scale_decoder_outputs

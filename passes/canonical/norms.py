@@ -1,0 +1,67 @@
+"""Norms without a weight: what a layer standardises gets a weight of ones, so that one definition fits all norms."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tfgraph.ir.build import add_array
+from tfgraph.ir.graph import Node, Value
+from tfgraph.passes.rewrite import Rewriter, RuleSet, is_filled_with, scalar_of
+
+NORMS = RuleSet()
+
+
+@NORMS.rule("Div")
+def weigh_by_ones(node: Node, rewriter: Rewriter) -> Value | None:
+    """`x / sqrt(mean(x * x) + epsilon)`, over the last axis and without a weight, has one of ones."""
+    x, size = node.required(0), _width(node.output)
+    if size is None or not _is_root_mean_square(node.required(1), x) or _is_weighed(node.output):
+        return None
+    quotient = rewriter.emit("Div", [x, node.required(1)])
+    return rewriter.emit("Mul", [quotient, add_array(rewriter.graph, np.ones(size, x.dtype.numpy()), "ones")])
+
+
+def _width(value: Value) -> int | None:
+    """The size of the last axis of a tensor of floats, where it is fixed."""
+    shape = value.type.known_shape
+    size = shape[-1] if shape is not None and len(shape) > 1 and value.dtype.is_float else None
+    return size if isinstance(size, int) and size > 1 else None
+
+
+def _is_root_mean_square(value: Value, x: Value) -> bool:
+    """Whether `value` is `sqrt(mean(x * x) + epsilon)`, the mean taken over the last axis."""
+    root = value.producer
+    total = None if root is None or root.key != "Sqrt" else root.required(0).producer
+    if total is None or total.key != "Add" or scalar_of(total.input(1)) is None:
+        return False
+    mean = total.required(0).producer
+    if mean is None or mean.key != "ReduceMean" or mean.input(1) is None or mean.required(1).content != (-1,):
+        return False
+    square = mean.required(0).producer
+    return square is not None and square.key == "Mul" and square.inputs == (x, x)
+
+
+def _is_weighed(value: Value) -> bool:
+    """Whether `value` is read once, by a product with a vector, or by a cast in front of one."""
+    if value.is_output or len(value.users) != 1:
+        return False
+    user = next(iter(value.users))
+    if user.key == "Cast":
+        return _is_weighed(user.output)
+    return user.key == "Mul" and any(
+        factor is not None and factor is not value and factor.type.known_shape is not None and factor.rank == 1
+        for factor in user.inputs
+    )
+
+
+@NORMS.rule("Mul")
+def drop_unit_weight(node: Node, rewriter: Rewriter) -> Value | None:
+    """`(x * ones) * w` is `x * w`, for a vector w of as many."""
+    inner, weight = node.required(0).producer, node.required(1)
+    if inner is None or inner.key != "Mul" or weight.type.known_shape is None or weight.rank != 1:
+        return None
+    ones = inner.required(1)
+    if ones.constant is None or ones.shape != weight.shape or not is_filled_with(ones, 1.0):
+        return None
+    same = inner.required(0).type.known_shape is not None and inner.required(0).type == inner.output.type
+    return rewriter.emit("Mul", [inner.required(0), weight]) if same else None
