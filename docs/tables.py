@@ -146,6 +146,21 @@ def published_sizes() -> str:
     return _table(columns, rows)
 
 
+def generation_settings() -> str:
+    """Every setting of text generation, with its default, from the docstring of the class."""
+    from dataclasses import fields
+
+    from tfgraph.generation import GenerationSettings
+
+    documented = (inspect.getdoc(GenerationSettings) or "").partition("Attributes:")[2].partition("Raises:")[0]
+    meanings = dict(re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", documented, re.MULTILINE))
+    rows = [
+        [f"`{field.name}`", f"`{field.default!r}`", " ".join(meanings[field.name].split())]
+        for field in fields(GenerationSettings)
+    ]
+    return _table(["Setting", "Default", "Meaning"], rows)
+
+
 def errors() -> str:
     """Every error, and what it is raised for."""
     from tfgraph import errors as module
@@ -160,6 +175,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "errors": errors,
     "families": families,
     "fusions": fusions,
+    "generation settings": generation_settings,
     "published sizes": published_sizes,
     "targets": targets,
     "tasks": tasks,

@@ -11,8 +11,9 @@ from tfgraph.ir.build import add_node, refresh_types
 from tfgraph.ir.dims import Dim, Expr, substitute
 from tfgraph.ir.graph import Graph, Node, Value
 from tfgraph.ir.optable import get_spec
+from tfgraph.passes.bindings import Bindings
 from tfgraph.passes.equal_sizes import equal_sizes
-from tfgraph.passes.match import Bindings, Failure, Matcher
+from tfgraph.passes.match import Failure, Matcher
 from tfgraph.passes.pattern import ANY, Pattern, Variant, make_pattern
 from tfgraph.passes.report import NearMiss, PassResult
 from tfgraph.passes.rewrite import RuleSet, erase_dead, scalar_of
@@ -107,7 +108,7 @@ class FusionPass:
         fused = 0
         for matcher in matchers:
             for root in places.get(matcher.pattern.root.key, ()):
-                if not root.alive:
+                if not root.alive or not matcher.may_match(root, fusion.witness):
                     continue
                 bindings = matcher.match(root, equal)
                 failure = matcher.failure

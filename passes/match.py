@@ -9,51 +9,22 @@ not.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from tfgraph.dsl.functions.attention import LOWEST
-from tfgraph.dsl.trace import Placeholder
 from tfgraph.ir.dim_text import format_shape
-from tfgraph.ir.dims import Dim, Expr, Symbol, broadcast_equal, exact_div, substitute
+from tfgraph.ir.dims import Dim, Expr, substitute
 from tfgraph.ir.dtypes import DType
 from tfgraph.ir.graph import Node, Value
-from tfgraph.ir.optable import attribute, get_spec
+from tfgraph.passes.bindings import Bindings, settle, symbol_name, unify_attributes, unify_dim
+from tfgraph.passes.operand_orders import TYPE_SAYS_ALL, OperandOrders, Way, same_operands, same_operator
 from tfgraph.passes.pattern import LEADING, Pattern
 from tfgraph.passes.rewrite import scalar_of
 
-_VIEWS = frozenset({"Reshape", "Unsqueeze", "Squeeze", "Flatten"})
-_TYPE_SAYS_ALL = _VIEWS | {"Expand", "Cast"}
+_MOST_TRIES = 1000  # of orders of operands at one place, before only the last of each node is tried
 _RELATIVE_TOLERANCES = {DType.FLOAT16: 2**-10, DType.BFLOAT16: 2**-7}  # of constants; 1e-4 in wider types
-
-
-@dataclass
-class Bindings:
-    """What a (partial) match has bound so far."""
-
-    nodes: dict[Node, Node] = field(default_factory=dict)  # pattern node -> graph node
-    values: dict[Value, Value] = field(default_factory=dict)  # pattern value -> graph value
-    sizes: dict[str, Dim] = field(default_factory=dict)
-    attributes: dict[str, Any] = field(default_factory=dict)  # placeholder -> attribute of a nested operator
-    leading: tuple[Dim, ...] | None = None
-    float_dtype: object = None
-    postponed: list[tuple[Dim, Dim]] = field(default_factory=list)
-    equal: Mapping[str, Dim] = field(default_factory=dict)  # what the graph proves of its symbols
-
-    def copy(self) -> Bindings:
-        """An independent copy, for trying one of several ways."""
-        return Bindings(
-            dict(self.nodes),
-            dict(self.values),
-            dict(self.sizes),
-            dict(self.attributes),
-            self.leading,
-            self.float_dtype,
-            list(self.postponed),
-            self.equal,
-        )
 
 
 @dataclass(frozen=True)
@@ -81,6 +52,12 @@ class Matcher:
         }
         self._mixed = len(floats) > 1  # then float32 is float32, and the other is what the graph has
         self.failure: Failure | None = None
+        self._orders = OperandOrders(pattern)
+        self._tries = 0
+
+    def may_match(self, root: Node, witness: str = "") -> bool:
+        """Whether `match` is worth calling; see `OperandOrders.may_start_at`."""
+        return self._orders.may_start_at(root, witness)
 
     def match(self, root: Node, equal: Mapping[str, Dim] | None = None) -> Bindings | None:
         """Bind the pattern with its first result at that of `root`; None, and `failure`, if it is not there.
@@ -88,6 +65,8 @@ class Matcher:
         `equal` says what symbols of the graph stand for (`equal_sizes`).
         """
         self.failure = None
+        self._orders.start()
+        self._tries = 0
         bindings = self._solve([(self.pattern.outputs[0], root.output)], Bindings(equal=equal or {}))
         if bindings is None:
             return None
@@ -143,20 +122,21 @@ class Matcher:
             # What is free comes last: so a failure says how far the structure fitted.
             ways = [sorted(way, key=lambda pair: pair[0] not in self._free) for way in ways]
             for way in ways[:-1]:
+                self._tries += 1
+                if self._tries > _MOST_TRIES:
+                    break
                 found = self._solve([*agenda, *way], bindings.copy())
                 if found is not None:
                     return found
             agenda.extend(ways[-1])
-        _settle(bindings)
+        settle(bindings)
         for pattern_dim, dim in bindings.postponed:
             if substitute(pattern_dim, bindings.sizes) != dim:
                 self._fail(bindings, f"a size is {dim} where {pattern_dim} is expected")
                 return None
         return bindings
 
-    def _operand_ways(
-        self, pattern_value: Value, value: Value, bindings: Bindings
-    ) -> list[list[tuple[Value, Value]]] | None:
+    def _operand_ways(self, pattern_value: Value, value: Value, bindings: Bindings) -> list[Way] | None:
         """The pairs to match next; two lists where operands may be exchanged."""
         expected, found = pattern_value.producer, value.producer
         if expected is None:
@@ -166,7 +146,7 @@ class Matcher:
             kind = "a constant" if value.constant is not None else "an input of the graph"
             self._fail(bindings, lambda: f"%{value.name} is {kind}, and {expected.key} is expected")
             return None
-        if found.key != expected.key and not {found.key, expected.key} <= _VIEWS:
+        if not same_operator(expected, found):
             self._fail(bindings, lambda: f"{found.describe()} where {expected.key} is expected", found)
             return None
         if expected in bindings.nodes:
@@ -177,38 +157,19 @@ class Matcher:
         if expected.outputs.index(pattern_value) != found.outputs.index(value):
             self._fail(bindings, lambda: f"%{value.name} is another result of {found.key} than expected", found)
             return None
-        if expected.key in _TYPE_SAYS_ALL:
+        if expected.key in TYPE_SAYS_ALL:
             bindings.nodes[expected] = found
-            return [[(expected.required(0), found.required(0))]]
-        if not _unify_attributes(expected, found, bindings):
+            return self._orders.ways(expected, found)
+        if not unify_attributes(expected, found, bindings):
             self._fail(
                 bindings, f"{found.describe()} has {_settings(found)} where {_settings(expected)} is expected", found
             )
             return None
         bindings.nodes[expected] = found
-        pairs: list[tuple[Value, Value]] = []
-        if len(expected.inputs) != len(found.inputs):
-            self._fail(
-                bindings, f"{found.describe()} has {len(found.inputs)} operands, not {len(expected.inputs)}", found
-            )
+        if not same_operands(expected, found):
+            self._fail(bindings, lambda: _operand_mismatch(expected, found), found)
             return None
-        for wanted, given in zip(expected.inputs, found.inputs, strict=True):
-            if (wanted is None) != (given is None):
-                self._fail(bindings, f"{found.describe()} has or lacks an optional operand", found)
-                return None
-            if wanted is not None and given is not None:
-                pairs.append((wanted, given))
-        if get_spec(expected.key).commutative and len(pairs) == 2 and pairs[0][1] is not pairs[1][1]:
-            (first, a), (second, b) = pairs
-            if second.constant is None or b.constant is None:
-                if first is second:
-                    return [pairs]
-                exchanged = [(first, b), (second, a)]
-                if first in self._free and second in self._free:
-                    return [pairs, exchanged]  # both fit: what is matched again must not be turned round each time
-                return [exchanged, pairs]
-        pairs.reverse()
-        return [pairs]
+        return self._orders.promising(self._orders.ways(expected, found))
 
     # -- types ---------------------------------------------------------------------------------------------------------
 
@@ -238,7 +199,7 @@ class Matcher:
         return True
 
     def _unify_shapes(self, expected: tuple[Dim, ...], found: tuple[Dim, ...], bindings: Bindings) -> bool:
-        if expected and isinstance(expected[0], Expr) and _symbol_name(expected[0]) == LEADING:
+        if expected and isinstance(expected[0], Expr) and symbol_name(expected[0]) == LEADING:
             split = len(found) - len(expected) + 1
             if split < 0:
                 return False
@@ -249,7 +210,7 @@ class Matcher:
             elif bindings.leading != leading:
                 return False
         return len(expected) == len(found) and all(
-            _unify_dim(wanted, given, bindings) for wanted, given in zip(expected, found, strict=True)
+            unify_dim(wanted, given, bindings) for wanted, given in zip(expected, found, strict=True)
         )
 
     def _unify_content(self, pattern_value: Value, value: Value, bindings: Bindings) -> bool:
@@ -258,7 +219,7 @@ class Matcher:
             self._fail(bindings, f"the elements of %{value.name} are not known")
             return False
         for wanted, given in zip(expected, found, strict=True):
-            if not _unify_dim(wanted, given, bindings):
+            if not unify_dim(wanted, given, bindings):
                 self._fail(bindings, lambda: f"%{value.name} holds {list(found)} where {list(expected)} is expected")
                 return False
         return True
@@ -294,87 +255,14 @@ class Matcher:
             self.failure = Failure(matched, reason, touched)
 
 
+def _operand_mismatch(expected: Node, found: Node) -> str:
+    if len(expected.inputs) != len(found.inputs):
+        return f"{found.describe()} has {len(found.inputs)} operands, not {len(expected.inputs)}"
+    return f"{found.describe()} has or lacks an optional operand"
+
+
 def _shape_mismatch(value: Value, expected: Value) -> str:
     return f"%{value.name} has shape {format_shape(value.shape)}, and {format_shape(expected.shape)} is expected"
-
-
-def _symbol_name(dim: Expr) -> str | None:
-    if len(dim.terms) == 1:
-        (monomial, coefficient) = dim.terms[0]
-        if coefficient == 1 and len(monomial) == 1 and isinstance(monomial[0], Symbol):
-            return monomial[0].name
-    return None
-
-
-def _unify_dim(expected: Dim, found: Dim, bindings: Bindings) -> bool:
-    """Make the pattern's size `expected` stand for `found`; what cannot be decided yet is postponed."""
-    if bindings.equal:
-        found = substitute(found, bindings.equal)
-    if isinstance(expected, int):
-        return expected == found
-    name = _symbol_name(expected)
-    if name is not None:
-        bound = bindings.sizes.setdefault(name, found)
-        if bound == found:
-            return True
-        agreed = broadcast_equal(bound, found)
-        if agreed is not None:
-            bindings.sizes[name] = agreed
-        return agreed is not None
-    unbound = _single_unbound(expected, bindings)
-    if unbound is not None:
-        factor, unknown = unbound
-        quotient = exact_div(found, factor)
-        if quotient is None:
-            return False
-        bindings.sizes[unknown] = quotient
-        return True
-    bindings.postponed.append((expected, found))
-    return True
-
-
-def _settle(bindings: Bindings) -> None:
-    """Bind what a postponed size determines, now that the symbols beside it are bound."""
-    progress = True
-    while progress:
-        progress = False
-        for expected, found in bindings.postponed:
-            unbound = _single_unbound(expected, bindings) if isinstance(expected, Expr) else None
-            quotient = exact_div(found, unbound[0]) if unbound is not None else None
-            if unbound is not None and quotient is not None:
-                bindings.sizes[unbound[1]] = quotient
-                progress = True
-
-
-def _single_unbound(expected: Expr, bindings: Bindings) -> tuple[Dim, str] | None:
-    """`(factor, name)` where `expected` is `factor * name`, with only the symbol `name` not bound yet."""
-    if len(expected.terms) != 1:
-        return None
-    monomial, coefficient = expected.terms[0]
-    names = [atom.name for atom in monomial if isinstance(atom, Symbol)]
-    free = [name for name in names if name not in bindings.sizes]
-    if len(names) != len(monomial) or len(free) != 1:
-        return None
-    factor: Dim = coefficient
-    for name in names:
-        if name != free[0]:
-            factor = factor * bindings.sizes[name]
-    return factor, free[0]
-
-
-def _unify_attributes(expected: Node, found: Node, bindings: Bindings) -> bool:
-    """Equal attributes; a placeholder or a symbol of the pattern is bound to what the graph has."""
-    for name in {**expected.attributes, **found.attributes}:
-        wanted, given = attribute(expected, name), attribute(found, name)
-        if isinstance(wanted, Placeholder):
-            if bindings.attributes.setdefault(wanted.name, given) != given:
-                return False
-        elif isinstance(wanted, Expr):
-            if not isinstance(given, int) or not _unify_dim(wanted, given, bindings):
-                return False
-        elif wanted != given:
-            return False
-    return True
 
 
 def _same_constant(pattern_value: Value, value: Value) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,45 +11,14 @@ import numpy as np
 import pytest
 
 import tfgraph
+from tests.generator_exports import ANSWERING, PROMPTS, SHAPES, Exports, exporting
 from tests.models.parity import random_model, save
-
-PROMPTS = [[5, 9, 13, 20, 7], [33, 4], [11, 11, 40, 2]]
-SHAPES: dict[str, dict[str, Any]] = {
-    "GPT2LMHeadModel": {"vocab_size": 61, "n_embd": 36, "n_layer": 2, "n_head": 4, "n_positions": 40},
-    "LlamaForCausalLM": {
-        "vocab_size": 61, "hidden_size": 40, "intermediate_size": 50, "num_hidden_layers": 2,
-        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 40,
-    },
-}  # fmt: skip
-ANSWERING: dict[str, dict[str, Any]] = {
-    "T5ForConditionalGeneration": {
-        "vocab_size": 61, "d_model": 36, "d_kv": 7, "d_ff": 50, "num_layers": 2, "num_heads": 4,
-        "decoder_start_token_id": 0,
-    },
-    "BartForConditionalGeneration": {
-        "vocab_size": 61, "d_model": 36, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4,
-        "decoder_attention_heads": 4, "encoder_ffn_dim": 50, "decoder_ffn_dim": 50, "max_position_embeddings": 40,
-        "forced_eos_token_id": 3, "decoder_start_token_id": 3,
-    },
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Any, Path]]:
-    """A transformers model and our export of it; made once for the same arguments."""
-    made: dict[tuple[str, int | None], tuple[Any, Path]] = {}
-
-    def make(name: str = "GPT2LMHeadModel", cache_length: int | None = None) -> tuple[Any, Path]:
-        if (name, cache_length) not in made:
-            settings = {**SHAPES, **ANSWERING}[name]
-            model = random_model(name, **settings, bos_token_id=1, eos_token_id=3, pad_token_id=0)
-            folder = save(model, tmp_path_factory.mktemp("checkpoint"))
-            out = tmp_path_factory.mktemp("export")
-            tfgraph.export(tfgraph.load(folder, cache_length=cache_length), out)
-            made[name, cache_length] = model, out
-        return made[name, cache_length]
-
-    return make
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exports:
+    """A transformers model and our export of it."""
+    return exporting(tmp_path_factory)
 
 
 def answers(model: Any, texts: list[list[int]], **settings: Any) -> list[list[int]]:
@@ -94,36 +64,6 @@ def test_answers_token_for_token(name: str, num_beams: int, exported: Any) -> No
         assert [list(result.token_ids) for result in ours] == expected
 
 
-@pytest.mark.parametrize("cache_length", [None, 40])
-def test_the_cache_is_kept_across_turns(cache_length: int | None, exported: Any) -> None:
-    _, out = exported(cache_length=cache_length)
-    generator = tfgraph.Generator(out)
-    first = PROMPTS[0] + list(generator.generate([PROMPTS[0]], max_new_tokens=6)[0].token_ids)
-    second = [*first, 17, 8]
-    again = generator.generate([second], max_new_tokens=6)[0].token_ids
-    assert again == tfgraph.Generator(out).generate([second], max_new_tokens=6)[0].token_ids
-    changed = [*PROMPTS[0][:3], 50, 51]
-    other = generator.generate([changed], max_new_tokens=6)[0].token_ids
-    assert other == tfgraph.Generator(out).generate([changed], max_new_tokens=6)[0].token_ids
-
-
-def test_a_turn_runs_only_what_is_new(exported: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tfgraph.backends.onnxruntime.cache import GrowingCache
-
-    widths: list[int] = []
-    run = GrowingCache.run
-
-    def recorded(self: GrowingCache, inputs: Any) -> Any:
-        widths.append(inputs["input_ids"].shape[1])
-        return run(self, inputs)
-
-    monkeypatch.setattr(GrowingCache, "run", recorded)
-    generator = tfgraph.Generator(exported()[1])
-    answer = generator.generate([PROMPTS[0]], max_new_tokens=3)[0].token_ids
-    generator.generate([[*PROMPTS[0], *answer, 17]], max_new_tokens=1)
-    assert widths == [5, 1, 1, 2]  # the last token of the answer was not run yet
-
-
 def test_streaming_gives_the_same_tokens(exported: Any) -> None:
     generator = tfgraph.Generator(exported()[1])
     whole = generator.generate([PROMPTS[1]], max_new_tokens=9)[0].token_ids
@@ -148,7 +88,13 @@ def test_sampling_is_reproducible_whatever_else_is_in_the_batch(exported: Any) -
         ([[5]], {"max_tokens": 3}, "unknown generation setting 'max_tokens': did you mean 'max_new_tokens'"),
         ([[99]], {}, "99"),
         (["text"], {}, "tokenizer"),
-        (["text", [3]], {}, "mixed"),
+        (["text", [3]], {}, "tokenizer"),
+        (5, {}, "prompts are a text, a list of texts, or a list of rows of token ids, found int"),
+        ({"text": 1}, {}, "found dict"),
+        (b"text", {}, "found bytes"),
+        ([5, 9], {}, r"prompts\[0\] must be a row of token ids, found int; for one prompt, \[ids\]"),
+        (np.array([5, 9]), {}, r"prompts\[0\] must be a row of token ids"),
+        ([None], {}, "found NoneType"),
     ],
 )
 def test_what_cannot_be_generated(prompts: Any, settings: dict[str, Any], message: str, exported: Any) -> None:
@@ -176,3 +122,39 @@ def test_log_probabilities_are_those_of_the_model(exported: Any) -> None:
         assert logprobs.logprob == pytest.approx(expected[len(PROMPTS[0]) - 1 + step, token_id], abs=1e-4)
         best = np.sort(expected[len(PROMPTS[0]) - 1 + step])[::-1][:2]
         assert [logprob for _, logprob in logprobs.top] == pytest.approx(list(best), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda spec: {}, "has no output 'logits': expected 'logits' whose last axis is the size of the vocabulary"),
+        (lambda spec: {"logits": replace(spec, shape=(None, None))}, "has the output logits: .*export.* again"),
+        (lambda spec: {"logits": replace(spec, shape=None)}, "has the output logits: .*export.* again"),
+    ],
+)
+def test_a_vocabulary_of_unknown_size(change: Any, message: str, exported: Exports) -> None:
+    model = tfgraph.open(exported()[1])
+    model.manifest = replace(model.manifest, outputs=change(model.manifest.outputs["logits"]))
+    with pytest.raises(tfgraph.errors.ConfigError, match=message):
+        tfgraph.Generator(model).generate([[5]])
+
+
+def test_the_start_token_of_a_family_whose_configuration_does_not_name_it(tmp_path: Path, exported: Exports) -> None:
+    model, out = exported("T5ForConditionalGeneration")
+    folder = save(model, tmp_path / "checkpoint")
+    (folder / "generation_config.json").unlink()
+    config = json.loads((folder / "config.json").read_text())
+    del config["decoder_start_token_id"]
+    (folder / "config.json").write_text(json.dumps(config))
+    tfgraph.export(tfgraph.load(folder), tmp_path / "out")
+    found = tfgraph.Generator(tmp_path / "out").generate(PROMPTS, max_new_tokens=5)
+    assert found == tfgraph.Generator(out).generate(PROMPTS, max_new_tokens=5)
+
+
+def test_the_settings_of_a_call(exported: Exports) -> None:
+    generator = tfgraph.Generator(exported()[1])
+    assert generator.settings_for(num_beams=3).num_beams == 3
+    assert generator.settings_for() == generator.settings
+    assert generator.settings_for().eos_token_id == 3
+    with pytest.raises(tfgraph.errors.InputError, match=r"num_beam'.*did you mean 'num_beams'"):
+        generator.settings_for(num_beam=3)

@@ -86,7 +86,7 @@ class Generator:
             InputError: no prompts, an empty one, one that is too long for the model, unknown settings or values that
                 make no sense; texts without a tokenizer; the Generator is used by another thread, or by `on_token`.
         """
-        settings, _ = self._changed(changes)
+        settings = self.settings_for(**changes)
         decoder, rows = self._begin(prompts, settings)
         return generate(decoder, rows, settings, decode=self._decode, on_token=on_token, cancelled=cancelled)
 
@@ -98,9 +98,17 @@ class Generator:
         Raises:
             InputError: as `generate` does, and for beam search; a later call has begun.
         """
-        settings, _ = self._changed(changes)
+        settings = self.settings_for(**changes)
         decoder, rows = self._begin(prompt, settings)
         return stream(decoder, rows, settings, decode=self._decode)
+
+    def settings_for(self, **changes: Any) -> GenerationSettings:
+        """The settings of a call with these changes.
+
+        Raises:
+            InputError: unknown settings, or values that make no sense.
+        """
+        return self._changed(changes)[0]
 
     def _begin(self, prompts: Prompts, settings: GenerationSettings) -> tuple[Decoder, list[list[int]]]:
         """What writes the answers, and what each begins with: its prompt, or what starts an answer to a text."""
@@ -175,6 +183,8 @@ class Generator:
         texts = [row for row in rows if isinstance(row, str)]
         if not texts:
             return rows
+        if not self.model.has_tokenizer:
+            raise InputError(f"{self.model.folder} has no tokenizer for texts: give rows of token ids")
         if len(texts) != len(rows):
             raise InputError("prompts are texts and rows of token ids mixed: expected one or the other")
         return [[token.id for token in tokens] for tokens in self.model.tokenizer.tokens(texts)]

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 import numpy as np
 
 from tfgraph.backends.onnx.data_file import PANEL_BYTES, DataFile
 from tfgraph.backends.onnx.lower import CONSTANT_KEY
-from tfgraph.ir.blocks import Scratch, open_matrix
+from tfgraph.backends.onnx.open_ahead import open_ahead
+from tfgraph.ir.blocks import Matrix
 from tfgraph.ir.constant import Constant, constant_key
 
 if TYPE_CHECKING:
@@ -77,12 +78,12 @@ def write_data(placed: list[Placed], path: Path, on_written: Callable[[int], Non
         OSError: the file cannot be written, or the disk is full.
         CheckpointError: the file of a weight cannot be read any more.
     """
-    scratch = Scratch()
-    with DataFile(path, size_of(placed), on_written) as file:
-        for each in placed:
-            constant = each.tensor.meta.get(CONSTANT_KEY)
-            if isinstance(constant, Constant) and _is_plain(constant):
-                _write_rows(constant, file, each.offset, scratch)
+    constants = [each.tensor.meta.get(CONSTANT_KEY) for each in placed]
+    plain = [constant for constant in constants if _is_plain(constant)]
+    with DataFile(path, size_of(placed), on_written) as file, open_ahead(plain) as matrices:
+        for each, constant in zip(placed, constants, strict=True):
+            if _is_plain(constant):
+                _write_rows(next(matrices), constant.dtype.numpy(), file, each.offset)
             else:
                 _write_bytes(each.tensor.tobytes(), file, each.offset)
 
@@ -110,20 +111,18 @@ def _aligned(offset: int, to: int) -> int:
     return -(-offset // to) * to
 
 
-def _is_plain(constant: Constant) -> bool:
-    """Whether the elements lie in the file as they do in memory."""
-    return constant.dtype.bits >= 8 and sys.byteorder == "little" and constant.nbytes > 0
+def _is_plain(constant: Constant | None) -> TypeGuard[Constant]:
+    """Whether the elements are known to lie in the file as they do in memory."""
+    return constant is not None and constant.dtype.bits >= 8 and sys.byteorder == "little"
 
 
-def _write_rows(constant: Constant, file: DataFile, offset: int, scratch: Scratch) -> None:
-    dtype = constant.dtype.numpy()
-    with open_matrix(constant, scratch) as matrix:
-        for rows, columns in _panels(matrix.shape, dtype.itemsize):
-            height, width = rows.stop - rows.start, columns.stop - columns.start
-            nbytes = height * width * dtype.itemsize
-            panel = file.panel(nbytes)
-            matrix.read(rows, columns, panel[:nbytes].view(dtype).reshape(height, width))
-            file.write(panel, nbytes, offset + (rows.start * matrix.shape[1] + columns.start) * dtype.itemsize)
+def _write_rows(matrix: Matrix, dtype: np.dtype[Any], file: DataFile, offset: int) -> None:
+    for rows, columns in _panels(matrix.shape, dtype.itemsize):
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        nbytes = height * width * dtype.itemsize
+        panel = file.panel(nbytes)
+        matrix.read(rows, columns, panel[:nbytes].view(dtype).reshape(height, width))
+        file.write(panel, nbytes, offset + (rows.start * matrix.shape[1] + columns.start) * dtype.itemsize)
 
 
 def _panels(shape: tuple[int, int], itemsize: int) -> Iterator[tuple[slice, slice]]:

@@ -216,7 +216,7 @@ def shift_before_scale(node: Node, rewriter: Rewriter) -> Value | None:
 def weight_last(node: Node, rewriter: Rewriter) -> Value | None:
     """`x * (y * w)` and `x * (w / y)`, with w a constant vector, are written `(x * y) * w` and `(x / y) * w`.
 
-    So a normalisation normalises first, and applies its weight afterwards.
+    So a normalisation normalises first, and applies its weight afterwards. One that has done so, `(a / b) * w`, stays.
     """
     for x, scaled_weight in ((node.required(0), node.required(1)), (node.required(1), node.required(0))):
         inner = scaled_weight.producer
@@ -225,9 +225,17 @@ def weight_last(node: Node, rewriter: Rewriter) -> Value | None:
         y, weight = inner.required(0), inner.required(1)
         if inner.key == "Div":
             y, weight = weight, y
+        if inner.key == "Mul" and _is_quotient(y):
+            continue
         if weight.constant is not None and len(weight.constant.shape) == 1 and y.constant is None:
             return rewriter.emit("Mul", [rewriter.emit(inner.key, [x, y]), weight])
     return None
+
+
+def _is_quotient(value: Value) -> bool:
+    """Whether `value` is a quotient of two tensors."""
+    node = value.producer
+    return node is not None and node.key == "Div" and scalar_of(node.input(0)) is None
 
 
 @ARITHMETIC.rule("Sub")

@@ -83,8 +83,8 @@ def separate_heads(node: Node, rewriter: Rewriter) -> Value | None:
     wanted = (*apart.shape[:2], *weights.shape[1:])
     given = static_target(weights.shape, wanted)
     if given is None:
-        sizes = [size_vector(rewriter, value, axis) for value, axis in ((apart, 0), (apart, 1), (weights, 1))]
-        target = rewriter.emit("Concat", [*sizes, rewriter.ints([-1])], {"axis": 0})
+        sizes = [size_vector(rewriter, apart, 0), size_vector(rewriter, apart, 1), size_vector(rewriter, values, 1)]
+        target = rewriter.emit("Concat", [*sizes[:2], rewriter.ints([-1]), sizes[2]], {"axis": 0})
     else:
         target = rewriter.ints(given)
     flat = static_target((*wanted[:3], apart.shape[3]), node.output.shape)
@@ -93,7 +93,7 @@ def separate_heads(node: Node, rewriter: Rewriter) -> Value | None:
         return None
     if flat is not None:
         return rewriter.emit("Reshape", [result, rewriter.ints(flat)])
-    shape = [rewriter.ints([-1]), size_vector(rewriter, weights, 1), size_vector(rewriter, apart, 3)]
+    shape = [rewriter.ints([-1]), *(size_vector(rewriter, result, axis) for axis in (2, 3))]
     return rewriter.emit("Reshape", [result, rewriter.emit("Concat", shape, {"axis": 0})])
 
 

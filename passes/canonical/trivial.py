@@ -50,6 +50,21 @@ def drop_expand(node: Node, _rewriter: Rewriter) -> Value | None:
     return x if x.type.known_shape is not None and x.type.known_shape == node.output.type.known_shape else None
 
 
+@TRIVIAL.rule("Add", "Sub", "Mul", "Div", "Where", "And", "Or", "Max", "Min")
+def drop_expanded_operand(node: Node, rewriter: Rewriter) -> Value | None:
+    """An operand that is expanded to the shape that another operand has anyway need not be."""
+    shape = node.output.type.known_shape
+    for index, operand in enumerate(node.inputs):
+        expansion = None if operand is None else operand.producer
+        if shape is None or expansion is None or expansion.key != "Expand":
+            continue
+        others = [other for place, other in enumerate(node.inputs) if place != index and other is not None]
+        if any(other.type.known_shape == shape for other in others):
+            inputs = [*node.inputs[:index], expansion.required(0), *node.inputs[index + 1 :]]
+            return rewriter.emit(node.key, inputs, node.attributes)
+    return None
+
+
 @TRIVIAL.rule("Concat", "Sum", "Max", "Min", "Mean")
 def drop_single(node: Node, _rewriter: Rewriter) -> Value | None:
     """A concatenation, sum, maximum, minimum or mean of one operand."""

@@ -10,8 +10,8 @@ from tfgraph.dsl.trace import TensorSpec
 from tfgraph.ir.dim_text import format_shape
 from tfgraph.ir.dims import broadcast_equal, symbol
 from tfgraph.ir.dtypes import DType
+from tfgraph.passes.bindings import Bindings
 from tfgraph.passes.fusion import Fusion
-from tfgraph.passes.match import Bindings
 from tfgraph.passes.pattern import ANY, Pattern, Variant, dims, floats
 
 _GROUP = symbol("group") * symbol("k")

@@ -63,7 +63,7 @@ def test_the_report_is_json(report):
 
 def test_the_measurements_take_turns_and_progress_counts_them(tiny, monkeypatch):
     told, measured = [], []
-    monkeypatch.setattr(scale, "_measure", lambda *arguments: measured.append(arguments[0]) or run_of(1.0))
+    monkeypatch.setattr(scale, "measure_alone", lambda *arguments: measured.append(arguments[0]) or run_of(1.0))
     settings = Settings(checkpoint=tiny, decoder=SMALL, layers=(1,), repeats=2)
     report = measure_scale(settings, on_progress=lambda activity, done, of: told.append((activity, done, of)))
     assert [done for _, done, _ in told] == [0, 0, 1, 2, 3, 4]
@@ -90,7 +90,7 @@ print(sorted(tops & {{"onnx", "onnx_ir", "numpy", "tfgraph", "google", "networkx
 
 def test_a_measurement_that_fails_says_why(tmp_path):
     with pytest.raises(TFGraphError, match=r"measuring 'export' ended with exit code 1: .*model\.safetensors"):
-        scale._measure(scale.EXPORT, str(tmp_path), str(tmp_path))
+        scale.measure_alone(scale.EXPORT, str(tmp_path), str(tmp_path))
 
 
 def run_of(seconds, memory=1, copy=0.0):

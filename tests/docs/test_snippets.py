@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,30 @@ from typing import Any
 import pytest
 
 import tfgraph as tg
+from tests.text_checkpoints import write_stories, write_stories_gguf, write_translator
 from tests.tiny_checkpoint import write_checkpoint
 from tfgraph import nn
 from tfgraph.errors import TFGraphError
 
 
-@pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What the snippets find in their folder: a checkpoint and an ONNX file in which nothing is fused."""
-    write_checkpoint(tmp_path / "checkpoint")
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the snippets find in their folder: checkpoints, and an ONNX file in which nothing is fused."""
+    folder = tmp_path_factory.mktemp("files")
+    write_checkpoint(folder / "checkpoint")
+    write_stories(folder / "stories")
+    write_translator(folder / "translator")
+    write_stories_gguf(folder / "stories.gguf")
     block = nn.EncoderBlock(64, 4, 256)
     inputs = {"x": tg.spec("float32", ["batch", "seq", 64])}
-    tg.compile(block, inputs=inputs, target="onnx", fuse=False).save(tmp_path / "theirs.onnx")
+    tg.compile(block, inputs=inputs, target="onnx", fuse=False).save(folder / "theirs.onnx")
+    return folder
+
+
+@pytest.fixture
+def workplace(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with those files, in which the snippets run."""
+    shutil.copytree(files, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
     return tmp_path
@@ -76,7 +89,10 @@ def test_the_snippets_of_a_page(page: Path, blocks: Sequence[Any], workplace: Pa
     check(blocks, page.name)
 
 
-MUST_RUN = ("README", "getting-started", "language", "graph", "passes", "onnx", "targets", "numerics")
+MUST_RUN = (
+    *("README", "getting-started", "language", "generation", "checkpoints"),
+    *("graph", "passes", "onnx", "targets", "numerics"),
+)
 
 
 def test_python_on_the_pages_for_users_is_run(page: Path, blocks: Sequence[Any]) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from tfgraph.generation import GenerationSettings
 from tfgraph.ir.optable import all_specs
 from tfgraph.models import configs
 from tfgraph.models.registry import FAMILIES
@@ -71,6 +73,11 @@ def test_every_family_and_every_published_size_is_listed(cells: Callable[[str, i
     assert cells("families", 0) == list(FAMILIES)
     assert cells("published sizes", 0) == list(configs)
     assert cells("published sizes", 7)[0] == "109,482,240"
+
+
+def test_every_generation_setting_is_listed_with_its_meaning(cells: Callable[[str, int], list[str]]) -> None:
+    assert cells("generation settings", 0) == [field.name for field in fields(GenerationSettings)]
+    assert all(len(text) > 10 for text in cells("generation settings", 2))
 
 
 def test_all_rows_of_a_table_are_as_long_as_its_header(tables: ModuleType) -> None:

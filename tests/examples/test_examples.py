@@ -30,6 +30,15 @@ PROMISES = {
         "weights   0.7311, 0.2689   0.5071, 0.4929",
         "result    0.6689, 0.7689   0.6986, 0.7986",
     ],
+    "03_generate_text.py": [
+        "Exported SmolLM2-135M-Instruct.Q4_1, 134.5 million parameters",
+        " 30 x Attention",
+        "The capital of France is Paris.",
+        "' Paris' 77%",
+        "compiler",
+        "The capital of Japan is Tokyo.",
+        "2.268 nats a token, perplexity 9.66",
+    ],
 }
 
 

@@ -1,7 +1,8 @@
 """Export one family in several ways, with inputs and reference outputs; run as a program, in a process of its own.
 
-    python export_family.py FAMILY FOLDER EXPORTER-ATTENTION-OPSET ...
+    python export_family.py FAMILY FOLDER EXPORTER-ATTENTION-OPSET[-half][-past] ...
 
+`half` exports in float16; `past` with the keys and values of the tokens before as inputs, and of all as outputs.
 Writes NAME.onnx, NAME.npz (inputs and outputs for the shapes `a` and `b`, and for `c`, a padded batch) and NAME.json
 (what the model holds), or NAME.failed with the exporter's own complaint. The form of the files is the same for all.
 """
@@ -21,6 +22,7 @@ import transformers
 from families import FAMILIES, Family
 
 _GELUS = {"GELUActivation", "NewGELUActivation", "FastGELUActivation", "PytorchGELUTanh", "GELU", "QuickGELUActivation"}
+_NORMS = ("LayerNorm", "RMSNorm", "Norm1p", "T5DenseNorm")
 _GELUS |= {"BloomGelu", "GELUTanh", "ClippedGELUActivation"}
 
 
@@ -31,11 +33,19 @@ class Wrapped(torch.nn.Module):  # type: ignore[misc]
         super().__init__()
         self.model, self.names = model, names
 
-    def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
+    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         given: dict[str, Any] = dict(zip(self.names, tensors, strict=True))
+        past = [given.pop(name) for name in self.names if name.startswith("past")]
+        if past:
+            cache = transformers.DynamicCache()
+            for layer in range(len(past) // 2):
+                cache.update(past[2 * layer], past[2 * layer + 1], layer)
+            result = self.model(**given, past_key_values=cache, use_cache=True, return_dict=True)
+            presents = result.past_key_values.layers
+            return (result[0], *(tensor for layer in presents for tensor in (layer.keys, layer.values)))
         if "use_cache" in inspect.signature(self.model.forward).parameters:
             given["use_cache"] = False
-        return self.model(**given, return_dict=True)[0]
+        return (self.model(**given, return_dict=True)[0],)
 
 
 def build(family: Family, attention: str) -> torch.nn.Module:
@@ -80,48 +90,81 @@ def inputs(family: Family, batch: int, size: int, padded: bool) -> dict[str, tor
 
 
 def counted(model: torch.nn.Module, given: dict[str, torch.Tensor]) -> dict[str, int]:
-    """How many norms and GELUs one run goes through."""
-    found = {"norm": 0, "gelu": 0}
+    """How many norms and GELUs the result depends on."""
+    outputs: dict[str, list[torch.Tensor]] = {"norm": [], "gelu": []}
     hooks = []
 
-    def counter(kind: str) -> Any:
-        def count(*_: Any) -> None:
-            found[kind] += 1
+    def keeper(kind: str) -> Any:
+        def keep(_module: Any, _inputs: Any, output: torch.Tensor) -> None:
+            outputs[kind].append(output)
 
-        return count
+        return keep
 
     for module in model.modules():
         name = type(module).__name__
-        if name.endswith(("LayerNorm", "RMSNorm", "Norm1p", "T5DenseNorm")) or name.lower().endswith("layernorm"):
-            hooks.append(module.register_forward_hook(counter("norm")))
+        whole = not any(True for _ in module.children())  # and not a block around a norm that is named after it
+        if whole and (name.endswith(_NORMS) or name.lower().endswith("layernorm")):
+            hooks.append(module.register_forward_hook(keeper("norm")))
         elif name in _GELUS:
-            hooks.append(module.register_forward_hook(counter("gelu")))
-    with torch.no_grad():
-        Wrapped(model, list(given))(*given.values())
+            hooks.append(module.register_forward_hook(keeper("gelu")))
+    result = Wrapped(model, list(given))(*given.values())[0]
     for hook in hooks:
         hook.remove()
-    return found
+    kept = [*outputs["norm"], *outputs["gelu"]]
+    gradients = torch.autograd.grad(result.float().sum(), kept, allow_unused=True) if kept else ()
+    used = [gradient is not None for gradient in gradients]
+    norms = len(outputs["norm"])
+    return {"norm": sum(used[:norms]), "gelu": sum(used[norms:])}
+
+
+def with_past(model: torch.nn.Module, given: dict[str, torch.Tensor], length: int) -> dict[str, torch.Tensor]:
+    """The inputs of a decoder that has seen `length` tokens: their keys and values, and a mask over all tokens."""
+    batch = len(given["input_ids"])
+    seen = torch.randint(5, 99, (batch, length), generator=torch.Generator().manual_seed(length))
+    mask = torch.cat([torch.ones_like(seen), given["attention_mask"]], 1)
+    with torch.no_grad():
+        layers = model(input_ids=seen, use_cache=True, return_dict=True).past_key_values.layers
+    past = {
+        f"past_key_values.{index}.{part}": tensor
+        for index, layer in enumerate(layers)
+        for part, tensor in (("key", layer.keys), ("value", layer.values))
+    }
+    return {**given, "attention_mask": mask, **past}
+
+
+def axes_of(family: Family, name: str, has_past: bool) -> dict[int, str]:
+    """The dynamic axes of an input."""
+    if name.startswith("past"):
+        return {0: "batch", 2: "past"}
+    if family.kind in ("image", "spectrogram") or name == "input_features":
+        return {0: "batch"}
+    if name == "attention_mask" and has_past:
+        return {0: "batch", 1: "total"}
+    return {0: "batch", 1: "decoder_seq" if name.startswith("decoder") else "seq"}
 
 
 def export(wrapped: Wrapped, family: Family, given: dict[str, torch.Tensor], path: Path, way: str, opset: int) -> None:
     """Write the file."""
-    axes = {
-        name: {0: "batch"} if family.kind in ("image", "spectrogram") or name == "input_features"
-        else {0: "batch", 1: "decoder_seq" if name.startswith("decoder") else "seq"}
-        for name in given
-    }  # fmt: skip
     args, names = tuple(given.values()), list(given)
+    presents = [f"present.{name.partition('.')[2]}" for name in names if name.startswith("past")]
+    axes = {name: axes_of(family, name, bool(presents)) for name in names}
+    results = ["out", *presents]
     if way == "ts":
         torch.onnx.export(
-            wrapped, args, str(path), input_names=names, output_names=["out"],
-            dynamic_axes={**axes, "out": {0: "batch"}}, opset_version=opset, dynamo=False,
+            wrapped, args, str(path), input_names=names, output_names=results,
+            dynamic_axes={**axes, "out": {0: "batch"}, **dict.fromkeys(presents, {0: "batch", 2: "total"})},
+            opset_version=opset, dynamo=False,
         )  # fmt: skip
         return
     dynamic = tuple(dict.fromkeys(marked, torch.export.Dim.DYNAMIC) for marked in axes.values())
     torch.onnx.export(
-        wrapped, args, str(path), input_names=names, output_names=["out"], dynamic_shapes=(dynamic,),
+        wrapped, args, str(path), input_names=names, output_names=results, dynamic_shapes=(dynamic,),
         opset_version=opset, dynamo=True, external_data=False, verbose=False,
     )  # fmt: skip
+
+
+def _halved(value: torch.Tensor) -> torch.Tensor:
+    return value.half() if value.is_floating_point() else value
 
 
 def main(name: str, folder: Path, ways: list[str]) -> None:
@@ -133,30 +176,45 @@ def main(name: str, folder: Path, ways: list[str]) -> None:
         path = folder / f"{name}-{spelled}.onnx"
         if path.with_suffix(".json").exists() or path.with_suffix(".failed").exists():
             continue
-        way, attention, opset = spelled.split("-")
+        way, attention, opset, *options = spelled.split("-")
         try:
             model = build(family, attention)
             cases = {"a": inputs(family, 2, 12, False), "b": inputs(family, 3, 10, False)}
             if family.kind in ("text", "encoder-decoder"):
                 cases["c"] = inputs(family, 3, 9, True)
             held = counted(model, cases["a"])
+            if "past" in options:
+                lengths = {"a": 5, "b": 3, "c": 4}
+                cases = {tag: with_past(model, given, lengths[tag]) for tag, given in cases.items()}
+            if "half" in options:
+                model = model.half()
+                cases = {tag: {name: _halved(value) for name, value in given.items()} for tag, given in cases.items()}
             wrapped = Wrapped(model, list(cases["a"])).eval()
             with torch.no_grad():
                 arrays: dict[str, np.ndarray] = {}
                 for tag, given in cases.items():
                     arrays |= {f"{tag}/in/{key}": value.numpy() for key, value in given.items()}
-                    arrays[f"{tag}/out/0"] = wrapped(*given.values()).numpy()
+                    results = wrapped(*given.values())
+                    arrays |= {f"{tag}/out/{index}": value.numpy() for index, value in enumerate(results)}
                 if "c" in cases:
                     whole = family.kind == "encoder-decoder"
                     valid = torch.ones_like(cases["c"]["decoder_input_ids"]) if whole else cases["c"]["attention_mask"]
-                    arrays["c/valid"] = valid.numpy().astype(bool)
+                    arrays["c/valid"] = valid[:, -arrays["c/out/0"].shape[1] :].numpy().astype(bool)
                 export(wrapped, family, cases["a"], path, way, int(opset))
         except Exception as problem:  # noqa: BLE001 - what an exporter cannot do is listed
             path.with_suffix(".failed").write_text(f"{type(problem).__name__}: {str(problem)[:2000]}")
             path.unlink(missing_ok=True)
             continue
         np.savez(path.with_suffix(".npz"), **arrays)
-        meta = {"name": path.stem, "family": name, "attn": family.attention, **held, "rope": family.rotary}
+        tolerance = 2e-2 if "half" in options else 1e-3
+        meta = {
+            "tolerance": tolerance,
+            "name": path.stem,
+            "family": name,
+            "attn": family.attention,
+            **held,
+            "rope": family.rotary,
+        }
         path.with_suffix(".json").write_text(json.dumps(meta))
 
 

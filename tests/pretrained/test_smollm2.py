@@ -101,4 +101,3 @@ def test_the_perplexity_is_that_of_transformers(path, tmp_path):
         expected = theirs(tokens, labels=tokens).loss.item()
     assert abs(ours - expected) < 1e-4
     assert abs(np.exp(ours) - np.exp(expected)) < 1e-3
-    assert 2 < ours < 3.5  # with the rows of query and key as GGUF has them it is above 4, and the text is fluent still

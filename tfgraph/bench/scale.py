@@ -7,21 +7,19 @@ The limits are what tfgraph promises for the full sizes.
 from __future__ import annotations
 
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from tfgraph.bench.alone import measure_alone
 from tfgraph.bench.checkpoint import write_bert_checkpoint
 from tfgraph.bench.decoder import GPT3, DecoderSize
 from tfgraph.bench.machine import describe_machine, load_average
 from tfgraph.bench.scale_worker import DECODER, EXPORT
-from tfgraph.errors import InputError, TFGraphError
+from tfgraph.errors import InputError
 from tfgraph.models import published
 from tfgraph.models.bert import BertConfig
 
@@ -36,8 +34,6 @@ DECODER_BYTES: Final = 500_000_000
 
 LAYERS: Final = (12, 24, 48, 96)
 """Each twice the one before: the time must double as well."""
-
-_SOURCE_ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -170,35 +166,15 @@ def measure_scale(settings: Settings, *, on_progress: Callable[[str, int, int], 
         for _ in range(settings.repeats):  # the measurements in turns: what disturbs the machine disturbs them alike
             report("exporting a checkpoint", done, total)
             out.mkdir()
-            exports.append(_measure(EXPORT, str(checkpoint), str(out)))
+            exports.append(measure_alone(EXPORT, str(checkpoint), str(out)))
             for path in out.iterdir():
                 path.unlink()
             out.rmdir()
             done += 1
             for layers, runs in decoders.items():
                 report(f"lowering a decoder of {layers} layers", done, total)
-                runs.append(_measure(DECODER, json.dumps(asdict(replace(settings.decoder, num_layers=layers)))))
+                runs.append(measure_alone(DECODER, json.dumps(asdict(replace(settings.decoder, num_layers=layers)))))
                 done += 1
         report("done", total, total)
     measured = {layers: Measurement(runs) for layers, runs in decoders.items()}
     return ScaleReport(settings, describe_machine(), load_before, Measurement(exports), measured)
-
-
-def _measure(*arguments: str) -> dict[str, Any]:
-    """What a worker process reports.
-
-    Raises:
-        TFGraphError: it failed.
-    """
-    command = [sys.executable, "-m", "tfgraph.bench.scale_worker", *arguments]
-    paths = [str(_SOURCE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]  # tfgraph may not be installed
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    finished = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    if finished.returncode != 0:
-        said = finished.stderr.strip().splitlines()
-        raise TFGraphError(
-            f"measuring '{arguments[0]}' ended with exit code {finished.returncode}: "
-            f"{said[-1] if said else 'nothing was said'}"
-        )
-    measured: dict[str, Any] = json.loads(finished.stdout)
-    return measured

@@ -1,4 +1,4 @@
-"""One measurement of `scale.py`, alone in a process: `python -m tfgraph.bench.scale_worker`.
+"""One measurement of `scale.py` or `write.py`, alone in a process: `python -m tfgraph.bench.scale_worker`.
 
 It prints one JSON object. Seconds and memory count from where everything that the work imports has been imported.
 """
@@ -22,6 +22,7 @@ from tfgraph.errors import TFGraphError
 
 EXPORT: Final = "export"
 DECODER: Final = "decoder"
+LARGE_EXPORT: Final = "large-export"
 _PACKAGES: Final = ("tfgraph.ir", "tfgraph.dsl", "tfgraph.passes", "tfgraph.backends.onnx", "tfgraph.models")
 _MODULES: Final = ("numpy.random", "onnx", "onnx_ir", "tfgraph.compiler", "tfgraph.pretrained", "tfgraph.bench.decoder")
 
@@ -30,9 +31,13 @@ def main(arguments: Sequence[str]) -> int:
     """Measure what the arguments name, print it, and return the exit code.
 
     `export CHECKPOINT FOLDER` exports a checkpoint into a folder, `decoder SIZES` lowers a decoder whose sizes are the
-    JSON object SIZES.
+    JSON object SIZES. `large-export CHECKPOINT FOLDER DTYPE` exports a checkpoint with its memory counted from nothing.
     """
-    measures: dict[str, Callable[..., dict[str, Any]]] = {EXPORT: measure_export, DECODER: measure_decoder}
+    measures: dict[str, Callable[..., dict[str, Any]]] = {
+        EXPORT: measure_export,
+        DECODER: measure_decoder,
+        LARGE_EXPORT: measure_large_export,
+    }
     name, *rest = arguments
     try:
         measured = measures[name](*rest)
@@ -103,6 +108,27 @@ def measure_decoder(sizes: str) -> dict[str, Any]:
         "nodes_after": len(lowered.graph),
         "fused": report.fused,
     }
+
+
+def measure_large_export(checkpoint: str, folder: str, dtype: str) -> dict[str, Any]:
+    """From a checkpoint to a folder of an export, its files on the disk; the memory is that of the whole process."""
+    from tfgraph.exporter import Progress, export
+    from tfgraph.pretrained import load
+
+    clock = _Clock()
+    pretrained = load(checkpoint, dtype=dtype)
+    clock.lap("load")
+    written: list[int] = []
+
+    def follow(step: Progress) -> None:
+        if step.activity == "write":
+            if not written:
+                clock.lap("compile")
+            written.append(step.done)
+
+    report = export(pretrained, folder, on_progress=follow)
+    clock.lap("write")
+    return {**clock.result(report.seconds), "peak_memory": peak_memory(), "bytes_written": max(written, default=0)}
 
 
 class _Clock:

@@ -15,6 +15,7 @@ from tfgraph.cli.units import bytes_text, count_text
 if TYPE_CHECKING:
     from tfgraph.bench.encoder import EncoderReport
     from tfgraph.bench.scale import ScaleReport
+    from tfgraph.bench.write import WriteReport
 
 _BUSY: Final = 0.5  # processes that want a core before the benchmark begins
 
@@ -116,6 +117,39 @@ def print_scale(console: Console, report: ScaleReport) -> None:
         Text(
             f"ms a layer: of the layers beyond the row above. Limits at 96 layers: {DECODER_SECONDS:g} s and "
             f"{bytes_text(DECODER_BYTES)}."
+        ),
+        soft_wrap=True,
+    )
+    for line in report.exceeded():
+        console.print(Text(f"exceeded: {line}", style="bold red"), soft_wrap=True)
+
+
+def print_write(console: Console, report: WriteReport) -> None:
+    """The table of copies and exports, and the limits that were exceeded."""
+    from tfgraph.bench.write import LEAST_SPEED, MOST_MEMORY
+
+    _print_machine(console, report.machine, report.load)
+    settings = report.settings
+    console.print(
+        Text(
+            f"LLaMA, {settings.config.num_hidden_layers} layers of {settings.config.hidden_size}, {settings.dtype}, "
+            f"{bytes_text(report.nbytes)} of files; medians of {settings.rounds} rounds, in turns. The system keeps of "
+            "the files in memory what fits there."
+        ),
+        soft_wrap=True,
+    )
+    rates = {
+        "copy": report.copy_seconds,
+        "copy, until it is on the disk": report.flushed_copy_seconds,
+        "export, until it is on the disk": report.export_seconds,
+    }
+    rows = [[name, f"{seconds:.1f}", f"{report.nbytes / seconds / 1e9:.2f}"] for name, seconds in rates.items()]
+    console.print(table("", ["", "Seconds", "GB/s"], rows))
+    cpu = statistics.median(each["cpu_seconds"] for each in report.exports)
+    console.print(
+        Text(
+            f"The export has {report.speed:.2f} of the speed of copying (limit {LEAST_SPEED:g}), takes {cpu:.1f} s of "
+            f"processor time and at most {_memory_text(report.memory)} of memory (limit {bytes_text(MOST_MEMORY)})."
         ),
         soft_wrap=True,
     )

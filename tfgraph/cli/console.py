@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich import box
 from rich.console import Console
+from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from tfgraph.passes.report import Report
 
 _WIDTH_IN_FILES = 140  # characters, unless COLUMNS says otherwise
+
+_STEERING = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
 
@@ -54,6 +57,12 @@ def tolerate_encodings() -> None:
 def print_error(message: str) -> None:
     """An error on standard error: one message, not broken into lines."""
     stderr().print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+
+
+def print_text(console: Console, text: str, style: str = "") -> None:
+    """Text of a user or a model, unchanged; on a terminal without the control characters that would steer it."""
+    shown = text.translate(_STEERING) if console.is_terminal else text
+    console.print(Segments([Segment(shown, console.get_style(style))]), end="", soft_wrap=True)
 
 
 def print_json(data: Any) -> None:

@@ -11,17 +11,17 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from tfgraph.cli.console import JsonOption, print_json, stderr, stdout
+from tfgraph.cli.console import JsonOption, print_json, print_text, stderr, stdout
+from tfgraph.cli.interrupts import stopping_at_interrupt
 
 if TYPE_CHECKING:
-    from tfgraph.generation import Generation
-    from tfgraph.generator import Generator
+    from tfgraph.generation import GeneratedToken, Generation
 
 
 def generate_command(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder of an export for text generation.")],
     prompt: Annotated[list[str], typer.Option(help="What to continue; may be given several times.")],
-    max_new_tokens: Annotated[int, typer.Option(help="The most tokens to generate.")] = 128,
+    max_new_tokens: Annotated[int | None, typer.Option(help="The most tokens to generate; 128 if none says.")] = None,
     sample: Annotated[
         bool | None, typer.Option("--sample/--greedy", help="Draw tokens at random, or take the likeliest.")
     ] = None,
@@ -41,10 +41,13 @@ def generate_command(
     """Continue prompts with an exported model.
 
     What is not said here is as the checkpoint's generation_config.json says. The text of a single prompt appears as it
-    is made.
+    is made. Ctrl-C ends the answers where they are.
     """
+    from tfgraph.errors import InputError
     from tfgraph.generator import Generator
 
+    if logprobs is not None and not as_json:
+        raise InputError("--logprobs has no effect without --json: add --json, or leave --logprobs out")
     generator = Generator(out)
     given: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,
@@ -61,22 +64,29 @@ def generate_command(
         "seed": seed,
         "logprobs": logprobs,
     }
-    settings = {name: value for name, value in given.items() if value is not None}
-    if as_json:
-        print_json({"results": [_as_dict(result, prompt) for result in generator.generate(prompt, **settings)]})
-        return
-    for name, value in generator.not_followed.items():
-        stderr().print(Text(f"The checkpoint asks for {name}={value!r}, which is not done here."), style="yellow")
-    console = stdout()
+    changes = {name: value for name, value in given.items() if value is not None}
+    if not as_json:
+        for name, value in generator.not_followed.items():
+            stderr().print(Text(f"The checkpoint asks for {name}={value!r}, which is not done here."), style="yellow")
+    settings = generator.settings_for(**changes)
+    shows = not as_json and len(prompt) == settings.num_beams == settings.num_return_sequences == 1
+    shown = _Answer(stdout(), prompt[0]) if shows else None
+    on_token = None if shown is None else shown.add
     start = time.perf_counter()
-    if len(prompt) == 1 and beams in (None, 1) and results in (None, 1):
-        num_tokens = _stream(console, generator, prompt[0], settings)
-    else:
-        answers = generator.generate(prompt, **settings)
-        num_tokens = sum(len(answer.token_ids) for answer in answers)
-        _print_all(console, answers, prompt)
+    with stopping_at_interrupt() as stopped:
+        answers = generator.generate(prompt, on_token=on_token, cancelled=stopped, **changes)
     seconds = time.perf_counter() - start
-    stderr().print(f"{num_tokens} tokens in {seconds:.2f} s, {num_tokens / seconds:.1f} a second", style="dim")
+    if as_json:
+        print_json({"results": [_as_dict(answer, prompt) for answer in answers]})
+    else:
+        if shown is not None:
+            shown.finish(answers[0])
+        else:
+            _print_all(stdout(), answers, prompt)
+        num_tokens = sum(len(answer.token_ids) for answer in answers)
+        stderr().print(f"{num_tokens} tokens in {seconds:.2f} s, {num_tokens / seconds:.1f} a second", style="dim")
+    if stopped():
+        raise KeyboardInterrupt
 
 
 def _samples(sample: bool | None, *settings: object) -> bool | None:
@@ -84,22 +94,37 @@ def _samples(sample: bool | None, *settings: object) -> bool | None:
     return True if sample is None and any(setting is not None for setting in settings) else sample
 
 
-def _stream(console: Console, generator: Generator, prompt: str, settings: dict[str, Any]) -> int:
-    """Print a prompt and its continuation as it is made; the number of tokens."""
-    console.print(Text(prompt, style="dim"), end="", soft_wrap=True)
-    num_tokens = 0
-    for token in generator.stream(prompt, **settings):
-        num_tokens += 1
-        console.print(Text(token.text), end="", soft_wrap=True)
-    console.print()
-    return num_tokens
+class _Answer:
+    """A prompt and its continuation, printed as it is made."""
+
+    def __init__(self, console: Console, prompt: str) -> None:
+        self._console = console
+        self._prompt = prompt
+        self._length: int | None = None  # of what is printed of the continuation
+
+    def add(self, token: GeneratedToken) -> None:
+        """Print what a token adds; before the first, the prompt."""
+        self._print(token.text)
+
+    def finish(self, answer: Generation) -> None:
+        """Print what was held back when the answer was stopped, and end the line."""
+        self._print((answer.text or "")[self._length :])
+        print_text(self._console, "\n")
+
+    def _print(self, text: str) -> None:
+        if self._length is None:
+            print_text(self._console, self._prompt, "dim")
+            self._length = 0
+        print_text(self._console, text)
+        self._length += len(text)
 
 
 def _print_all(console: Console, answers: list[Generation], prompts: list[str]) -> None:
     """Each result under its prompt."""
     for answer in answers:
-        score = "" if answer.score is None else f"  ({answer.score:.3f})"
-        console.print(Text.assemble((prompts[answer.prompt], "dim"), answer.text or "", (score, "dim")), soft_wrap=True)
+        print_text(console, prompts[answer.prompt], "dim")
+        print_text(console, answer.text or "")
+        print_text(console, "\n" if answer.score is None else f"  ({answer.score:.3f})\n", "dim")
 
 
 def _as_dict(answer: Generation, prompts: list[str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ file's elements (see `transforms.py`) is done block by block; a constant of any 
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from io import FileIO
@@ -32,6 +33,9 @@ class Matrix(Protocol):
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
 
+    def prepare(self) -> None:
+        """Read what the first rows need, if that is more than they are."""
+
     def read(self, rows: slice, columns: slice, out: Array) -> None:
         """Put the elements in `rows` and `columns`, both within the shape, into `out`, whose rows are contiguous."""
 
@@ -41,19 +45,23 @@ class Scratch:
 
     def __init__(self) -> None:
         self._free: list[Array] = []
+        self._lock = threading.Lock()
 
     @contextmanager
     def take(self, nbytes: int) -> Iterator[Array]:
         """At least `nbytes` bytes, aligned to units of `transpose_into`, of undefined content."""
-        fitting = [buffer for buffer in self._free if buffer.nbytes >= nbytes]
-        if fitting:
-            buffer = min(fitting, key=lambda each: each.nbytes)
-            self._free = [each for each in self._free if each is not buffer]
-        else:
-            self._free = self._free[:-1]  # the new one takes the place of one that is too small
+        with self._lock:
+            fitting = [buffer for buffer in self._free if buffer.nbytes >= nbytes]
+            buffer = min(fitting, key=lambda each: each.nbytes) if fitting else None
+            if buffer is None:
+                self._free = self._free[:-1]  # the new one takes the place of one that is too small
+            else:
+                self._free = [each for each in self._free if each is not buffer]
+        if buffer is None:
             buffer = np.empty(max(1, math.ceil(nbytes / UNIT_BYTES)), np.complex128).view(np.uint8)
         yield buffer
-        self._free.append(buffer)
+        with self._lock:
+            self._free.append(buffer)
 
 
 @contextmanager
@@ -103,6 +111,9 @@ class _Whole:
         self.shape = _matrix_shape(constant)
         self._elements = constant.numpy().reshape(self.shape)
 
+    def prepare(self) -> None:
+        return
+
     def read(self, rows: slice, columns: slice, out: Array) -> None:
         out[...] = self._elements[rows, columns]
 
@@ -119,6 +130,9 @@ class _FileMatrix:
             self._file: FileIO = stack.enter_context(self._path.open("rb", buffering=0))
         except OSError as error:
             raise CheckpointError(f"cannot read the weights in {self._path}: {error.strerror or error}") from None
+
+    def prepare(self) -> None:
+        return
 
     def read(self, rows: slice, columns: slice, out: Array) -> None:
         if columns == slice(0, self.shape[1]) and out.flags.c_contiguous:
@@ -150,6 +164,9 @@ class _Converted:
         self._base_dtype = dtype
         self._function: Callable[..., Array] = constant.function
 
+    def prepare(self) -> None:
+        self._base.prepare()
+
     def read(self, rows: slice, columns: slice, out: Array) -> None:
         width = columns.stop - columns.start
         step = max(1, _STEP_BYTES // max(1, width * self._base_dtype.itemsize))
@@ -174,6 +191,9 @@ class _Transposed:
         taken = stack.enter_context(scratch.take(height * self._width * itemsize))
         self._memory: Array = taken[: height * self._width * itemsize].view(constant.dtype.numpy())
         self._strip = range(0)
+
+    def prepare(self) -> None:
+        self._load(0)
 
     def read(self, rows: slice, columns: slice, out: Array) -> None:
         start = rows.start
@@ -205,6 +225,10 @@ class _Concatenated:
         self._parts = parts
         self._axis = axis
 
+    def prepare(self) -> None:
+        for part in self._parts:
+            part.prepare()
+
     def read(self, rows: slice, columns: slice, out: Array) -> None:
         wanted = (rows, columns)[self._axis]
         end = 0
@@ -227,6 +251,9 @@ class _Sliced:
         self.shape = _matrix_shape(constant)
         self._base = base
         self._skipped = (start, 0) if axis == 0 else (0, start)
+
+    def prepare(self) -> None:
+        return
 
     def read(self, rows: slice, columns: slice, out: Array) -> None:
         top, left = self._skipped

@@ -125,3 +125,77 @@ def test_models_without_such_a_cache_are_refused() -> None:
         plain.fixed_cache()
     with pytest.raises(InputError, match="of a fixed length"):
         session(Growing(), "past").fixed_cache()
+
+
+def test_a_fixed_cache_is_given_all_its_inputs_in_every_run() -> None:
+    cache = session(Fixed(), CAPACITY).fixed_cache()
+    cache.reset(1)
+    x, lengths = filled(1, 1, 1.0), np.asarray([0])
+    for _ in range(2):  # the second run has the binding of the first
+        cache.run({"x": x, "lengths": lengths})
+        with pytest.raises(InputError, match="missing input 'lengths'"):
+            cache.run({"x": x})
+        with pytest.raises(InputError, match="no input 'length'.*did you mean 'lengths'"):
+            cache.run({"x": x, "length": lengths})
+        with pytest.raises(InputError, match="no input 'y'"):
+            cache.run({"x": x, "lengths": lengths, "y": x})
+
+
+def test_a_fixed_cache_begins_with_zeros() -> None:
+    cache = session(Fixed(), CAPACITY).fixed_cache()
+    for _ in range(2):
+        cache.reset(1)
+        assert cache.run({"x": filled(1, 1, 1.0), "lengths": np.asarray([0])})["total"].tolist() == [6.0]
+        cache.run({"x": filled(1, 1, np.nan), "lengths": np.asarray([3])})
+
+
+class Scaled(nn.Module):
+    """Appends to its cache what it is given times `by`, and gives the sum of it."""
+
+    def forward(self, x: nn.Tensor, by: nn.Tensor, past_key_values: Any) -> dict[str, Any]:
+        key = F.concat([past_key_values[0]["key"], x * F.unsqueeze(by, (1, 2, 3))], 2)
+        return {"total": F.reduce_sum(key, (1, 2, 3), keepdims=False), "present": [{"key": key}]}
+
+
+def test_inputs_that_are_held() -> None:
+    inputs = {
+        "x": tfgraph.spec("float32", ["batch", HEADS, "seq", WIDTH]),
+        "by": tfgraph.spec("float32", ["batch"]),
+        "past_key_values": [{"key": tfgraph.spec("float32", ["batch", HEADS, "past", WIDTH])}],
+    }
+    cache = tfgraph.compile(Scaled(), inputs=inputs).session.growing_cache()
+    cache.reset(2)
+    cache.hold({"by": np.asarray([1, 10], np.float32)})
+    assert cache.run({"x": filled(2, 1, 1.0)})["total"].tolist() == [6.0, 60.0]
+    assert cache.run({"x": filled(2, 1, 1.0)})["total"].tolist() == [12.0, 120.0]
+    cache.hold({"by": np.asarray([2, 3], np.float32)})
+    assert cache.run({"x": filled(2, 1, 1.0)})["total"].tolist() == [24.0, 138.0]
+    with pytest.raises(InputError, match="no input 'b'"):
+        cache.hold({"b": np.zeros(2, np.float32)})
+    with pytest.raises(InputError, match="float64, and float32 is expected"):
+        cache.hold({"by": np.zeros(2)})
+    with pytest.raises(InputError, match="no input 'by'"):
+        cache.run({"x": filled(2, 1, 1.0), "by": np.zeros(2, np.float32)})
+    cache.hold({})
+    with pytest.raises(InputError, match="missing input 'by'"):
+        cache.run({"x": filled(2, 1, 1.0)})
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_caches_of_half_precision(dtype: str) -> None:
+    class Casting(nn.Module):
+        """Appends to its cache, and gives it in float32."""
+
+        def forward(self, x: nn.Tensor, past_key_values: Any) -> dict[str, Any]:
+            key = F.concat([past_key_values[0]["key"], F.cast(x, dtype)], 1)
+            return {"all": F.cast(key, "float32"), "present": [{"key": key}]}
+
+    inputs = {
+        "x": tfgraph.spec("float32", ["batch", "seq"]),
+        "past_key_values": [{"key": tfgraph.spec(dtype, ["batch", "past"])}],
+    }
+    cache = tfgraph.compile(Casting(), inputs=inputs).session.growing_cache()
+    cache.reset(2)
+    cache.run({"x": np.asarray([[1, 2], [3, 4]], np.float32)})
+    cache.select(np.asarray([1, 0, 1]))
+    assert cache.run({"x": filled(3, 1, 5.0)[:, 0, :, 0]})["all"].tolist() == [[3, 4, 5], [1, 2, 5], [3, 4, 5]]
