@@ -172,7 +172,7 @@ def test_whatever_stops_an_export_leaves_the_old_one_whole(pretrained, tmp_path,
 
     original = os.replace
     places = {
-        "weights": "onnx_ir.external_data.convert_tensors_to_external",
+        "weights": "tfgraph.backends.onnx.write.write_data",
         "manifest": "tfgraph.manifest.Manifest.save",
         "replace": "tfgraph.staging.os.replace",
     }
@@ -187,7 +187,7 @@ def test_an_error_names_the_final_place(pretrained, tmp_path, monkeypatch):
     def refuse(*args: object, **kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("onnx_ir.external_data.convert_tensors_to_external", refuse)
+    monkeypatch.setattr("tfgraph.backends.onnx.write.write_data", refuse)
     with pytest.raises(ExportError) as caught:
         tg.export(pretrained, tmp_path / "out")
     assert str(caught.value) == f"cannot write into {tmp_path}/out: No space left on device"

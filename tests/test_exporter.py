@@ -331,7 +331,7 @@ def test_a_full_disk_names_the_file(pretrained, tmp_path, monkeypatch):
     def fill(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tfgraph.backends.onnx.write._write", fill)
+    monkeypatch.setattr("tfgraph.backends.onnx.write._content", fill)
     message = message_of(ExportError, pretrained, tmp_path / "out")
     assert message == f"cannot write {tmp_path}/out/model.onnx: No space left on device"
 

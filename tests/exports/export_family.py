@@ -152,7 +152,7 @@ def export(wrapped: Wrapped, family: Family, given: dict[str, torch.Tensor], pat
     if way == "ts":
         torch.onnx.export(
             wrapped, args, str(path), input_names=names, output_names=results,
-            dynamic_axes={**axes, "out": {0: "batch"}, **dict.fromkeys(presents, {0: "batch", 2: "total"})},
+            dynamic_axes={**axes, "out": {0: "batch"}, **{name: {0: "batch", 2: "total"} for name in presents}},
             opset_version=opset, dynamo=False,
         )  # fmt: skip
         return

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from tfgraph.cli.bench_optimize import print_optimize
 from tfgraph.cli.bench_tables import print_notes, print_scale, print_shape, print_write
 from tfgraph.cli.console import JsonOption, print_json, stderr, stdout
 from tfgraph.errors import ExportError, InputError
@@ -154,6 +155,42 @@ def write_command(
         print_json(report.as_dict())
     else:
         print_write(stdout(), report)
+    if require_limits and report.exceeded():
+        raise typer.Exit(1)
+
+
+@bench_app.command("optimize")
+def optimize_command(
+    nodes: Annotated[
+        list[int] | None, typer.Option(min=1, metavar="N", help="Nodes of a generated graph; may be repeated.")
+    ] = None,
+    layers: Annotated[int, typer.Option(min=1, help="Layers of the exported BERT; BERT-base has 12.")] = 12,
+    rounds: Annotated[int, typer.Option(min=1, help="Runs of each, in turns; medians count.")] = 3,
+    require_limits: Annotated[
+        bool, typer.Option("--require-limits", help="Exit with 1 if a limit is exceeded.")
+    ] = False,
+    save: SaveOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Time `tfgraph optimize` on torch's export of BERT-base, and on graphs of up to 50,000 nodes.
+
+    On the export it takes turns with ONNX Runtime's transformers optimiser. Nothing is verified.
+    """
+    from dataclasses import replace
+
+    from tfgraph.bench.encoder import MODEL
+    from tfgraph.bench.optimize import NODES, Settings, measure_optimize
+    from tfgraph.models import published
+
+    config = replace(published.configs[MODEL], num_hidden_layers=layers)
+    settings = Settings(config, sorted(set(nodes)) if nodes else NODES, rounds)
+    with _progress(shown=not as_json) as on_progress:
+        report = measure_optimize(settings, on_progress=on_progress)
+    _save(save, report.as_dict())
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        print_optimize(stdout(), report)
     if require_limits and report.exceeded():
         raise typer.Exit(1)
 

@@ -31,7 +31,7 @@ def print_shape(console: Console, report: EncoderReport) -> None:
             ),
             soft_wrap=True,
         )
-        _print_machine(console, report.machine, report.load)
+        print_machine(console, report.machine, report.load)
         console.print()
     result = report.results[-1]
     rows = [
@@ -78,7 +78,7 @@ def print_scale(console: Console, report: ScaleReport) -> None:
     """The tables of the export and of the decoder, and the limits that were exceeded."""
     from tfgraph.bench.scale import DECODER_BYTES, DECODER_SECONDS, EXPORT_BYTES, EXPORT_SECONDS
 
-    _print_machine(console, report.machine, report.load)
+    print_machine(console, report.machine, report.load)
     repeats = report.settings.repeats
     console.print(Text(f"Seconds are medians of {repeats} runs, each in a process of its own.\n"), soft_wrap=True)
     export = report.export
@@ -128,7 +128,7 @@ def print_write(console: Console, report: WriteReport) -> None:
     """The table of copies and exports, and the limits that were exceeded."""
     from tfgraph.bench.write import LEAST_SPEED, MOST_MEMORY
 
-    _print_machine(console, report.machine, report.load)
+    print_machine(console, report.machine, report.load)
     settings = report.settings
     console.print(
         Text(
@@ -157,7 +157,8 @@ def print_write(console: Console, report: WriteReport) -> None:
         console.print(Text(f"exceeded: {line}", style="bold red"), soft_wrap=True)
 
 
-def _print_machine(console: Console, machine: Mapping[str, Any], load: float | None) -> None:
+def print_machine(console: Console, machine: Mapping[str, Any], load: float | None) -> None:
+    """What the numbers were measured on, and whether something else kept it busy."""
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     console.print(Text(f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}; {versions}."), soft_wrap=True)
     if load is not None and load > _BUSY:

@@ -40,7 +40,8 @@ def test_it_stands_for_a_session_of_onnx_runtime(model: Any, rng: np.random.Gene
     assert ours.example_inputs({"batch": 2})["x"].shape == theirs.example_inputs({"batch": 2})["x"].shape
     ours.warm_up({"batch": 2})
     surface = {name for name in dir(ours) if not name.startswith("_")} - {"graph"}
-    assert surface == {name for name in dir(theirs) if not name.startswith("_")} - {"bind", "end_profile", "fixed_cache", "growing_cache"}
+    of_onnx_runtime = {"bind", "end_profile", "fixed_cache", "growing_cache"}
+    assert surface == {name for name in dir(theirs) if not name.startswith("_")} - of_onnx_runtime
 
 
 @pytest.mark.parametrize(
