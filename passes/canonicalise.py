@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tfgraph.capabilities import Capabilities
 from tfgraph.ir.graph import Graph
-from tfgraph.passes.canonical import CANONICAL
+from tfgraph.passes.canonical import CANONICAL, LATE
 from tfgraph.passes.cleanup import clean
 from tfgraph.passes.folding import fold_constants
 from tfgraph.passes.report import PassResult
@@ -20,6 +20,8 @@ def canonicalise(graph: Graph, target: Capabilities) -> PassResult:
         result.changes += clean(graph, target).changes
         result.changes += fold_constants(graph)
         result.changes += CANONICAL.apply(graph)
+        if result.changes.total() == before:
+            result.changes += LATE.apply(graph)
         if result.changes.total() == before:
             break
     graph.sort()

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from tfgraph.capabilities import Capabilities
-from tfgraph.errors import ShapeError, UnknownOperatorError
+from tfgraph.errors import ShapeError, TargetError, UnknownOperatorError
 from tfgraph.ir.build import add_node
 from tfgraph.ir.graph import Graph, Node, Value
 from tfgraph.ir.optable import Operands, all_attributes, find_spec
 from tfgraph.passes.report import WRITE_OUT, PassResult
 from tfgraph.passes.rewrite import erase_dead
+from tfgraph.passes.widen import WIDENED, runs_when_wide, widen
 
 
 def legalise(graph: Graph, target: Capabilities) -> PassResult:
-    """Write out every operator that `target` refuses.
+    """Replace every operator that `target` refuses: by itself over float32 where it lacks bfloat16, else written out.
 
     Raises:
-        UnknownOperatorError: the target refuses an operator that has no definition, or whose operands have ranks that
-            are not known.
+        TargetError: the target refuses an operator that has no definition, or whose operands have ranks that are not
+            known.
     """
     result = PassResult()
     waiting = list(graph)
@@ -25,14 +26,21 @@ def legalise(graph: Graph, target: Capabilities) -> PassResult:
         reason = refusal(node, target) if node.alive else None
         if reason is None:
             continue
+        if runs_when_wide(node, target):
+            widen(graph, node)
+            result.changes[WIDENED + node.key] += 1
+            continue
         spec = find_spec(node.key)
         if spec is None or spec.body is None:
-            raise UnknownOperatorError(f"{node.describe()} cannot be lowered for {target.name}: {reason}")
+            raise TargetError(
+                f"{node.describe()} cannot be lowered for {target.name}: {reason}. Cast to a type that it takes, or "
+                "choose another target"
+            )
         try:
             waiting += inline_definition(graph, node)
         except ShapeError as error:
             message = f"{node.describe()} cannot be lowered for {target.name}: {reason}, and its definition needs more"
-            raise UnknownOperatorError(f"{message}: {error}") from error
+            raise TargetError(f"{message}: {error}") from None
         result.changes[WRITE_OUT + node.key] += 1
     return result
 

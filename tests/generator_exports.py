@@ -52,3 +52,25 @@ def exporting(tmp_path_factory: pytest.TempPathFactory) -> Exports:
         return made[key]
 
     return make
+
+
+def answers(model: Any, texts: list[list[int]], **settings: Any) -> list[list[int]]:
+    """What transformers answers to texts, without the start token and the padding."""
+    import torch
+
+    width = max(map(len, texts))
+    ids = torch.tensor([text + [0] * (width - len(text)) for text in texts])
+    mask = torch.tensor([[1] * len(text) + [0] * (width - len(text)) for text in texts])
+    found = model.generate(input_ids=ids, attention_mask=mask, **settings)[:, 1:].tolist()
+    return [row[: row.index(3) + 1] if 3 in row else row for row in found]
+
+
+def theirs(model: Any, prompts: list[list[int]], **settings: Any) -> list[list[int]]:
+    """What transformers generates, without prompts and padding."""
+    import torch
+
+    width = max(map(len, prompts))
+    ids = torch.tensor([[0] * (width - len(prompt)) + prompt for prompt in prompts])
+    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    found = model.generate(input_ids=ids, attention_mask=mask, pad_token_id=0, **settings)[:, width:].tolist()
+    return [row[: row.index(3) + 1] if 3 in row else row for row in found]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tfgraph
-from tests.generator_exports import PROMPTS, Exports, exporting
+from tests.generator_exports import PROMPTS, SHAPES, Exports, exporting
 from tfgraph.errors import InputError, TargetError
 
 CACHES = [None, 40]
@@ -49,8 +49,9 @@ def tokens(generator: tfgraph.Generator, prompts: Any, **settings: Any) -> list[
 
 
 @pytest.mark.parametrize("cache_length", CACHES)
-def test_the_cache_is_kept_across_turns(cache_length: int | None, exported: Exports) -> None:
-    generator = tfgraph.Generator(exported(cache_length=cache_length)[1])
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_cache_is_kept_across_turns(name: str, cache_length: int | None, exported: Exports) -> None:
+    generator = tfgraph.Generator(exported(name, cache_length)[1])
     first = [*PROMPTS[0], *tokens(generator, [PROMPTS[0]])[0]]
     for prompt in ([*first, 17, 8], [*PROMPTS[0][:3], 50, 51], first, first[:4], [17]):
         assert tokens(generator, [prompt]) == tokens(tfgraph.Generator(generator.model), [prompt])

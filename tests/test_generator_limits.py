@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 import tfgraph
-from tests.generator_exports import ANSWERING, Exports, exporting
+from tests.generator_exports import ANSWERING, Exports, answers, exporting, theirs
 from tests.models.parity import random_model, save
-from tests.test_generator import answers, theirs
 from tfgraph.errors import ConfigError, InputError
 from tfgraph.manifest import read_manifest
 

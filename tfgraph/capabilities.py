@@ -55,13 +55,15 @@ class Capabilities:
 
     Attributes:
         name: what a user calls it.
-        opset: the ONNX opset stamped on files for it.
+        opset: the ONNX opset stamped on files for it, where the model does not need another.
         ir_version: the ONNX IR version stamped on files for it.
         domains: versions of other operator domains that it knows.
         operators: operator key (`LayerNormalization`, `com.microsoft::BiasGelu`) to how it is run. A primitive
             operator of the ONNX domain that is not listed is run if the opset has it; a composite or foreign one that
             is not listed is replaced by its definition.
         attention: the form of attention that passes should make.
+        newest_opset: the newest opset that it reads, for models with operators that came after `opset`; 0 for `opset`.
+        last_opsets: operators that it runs only in files of that opset or an older one.
     """
 
     name: str
@@ -70,6 +72,8 @@ class Capabilities:
     domains: Mapping[str, int] = field(default_factory=dict)
     operators: Mapping[str, Support] = field(default_factory=dict)
     attention: AttentionSupport = AttentionSupport()
+    newest_opset: int = 0
+    last_opsets: Mapping[str, int] = field(default_factory=dict)
 
     def refusal(
         self,

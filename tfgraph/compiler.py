@@ -115,10 +115,12 @@ def compile(
         TraceError: a module without `inputs`.
         VerificationError: a pass broke the graph or changed its outputs (only with `verify`).
     """
+    from tfgraph.backends.onnx.opset_choice import settle_opset
     from tfgraph.passes.pipeline import optimising, unfused
 
     capabilities = get_target(target)
     graph = _traced(model, inputs)
+    capabilities = settle_opset(graph, capabilities)
     check = _comparison_with(graph) if verify else None
     pipeline = optimising() if fuse else unfused()
     report = pipeline.run(graph, capabilities, check=check, on_progress=on_progress)

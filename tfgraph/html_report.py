@@ -28,7 +28,7 @@ def render_html(report: OptimizationReport, title: str = "model") -> str:
     """The page, as text. The same report gives the same text."""
     parts = [
         f"<h1>{escape(title)}, optimised for {escape(report.target)}</h1>",
-        f'<p class="{_proof_class(report)}">{escape(str(report.proof).capitalize())}.</p>',
+        f'<p class="{_proof_class(report)}">{escape(_sentence(str(report.proof)))}.</p>',
         _numbers(report),
         _counts("Fused", report.fused, "Nothing was fused."),
         _counts("Found, and written out by definition", report.written_out, ""),
@@ -65,6 +65,11 @@ def write_html(report: OptimizationReport, path: str | Path, title: str = "model
         raise ExportError(
             f"cannot write the report {target}: {error.strerror or error}. Choose a file in a folder that exists"
         ) from None
+
+
+def _sentence(text: str) -> str:
+    """`text` with a capital at its start; the rest, which may hold names, as it is."""
+    return text[:1].upper() + text[1:]
 
 
 def _proof_class(report: OptimizationReport) -> str:

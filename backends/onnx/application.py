@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfgraph.backends.onnx.attributes import split_fill
+from tfgraph.backends.onnx.model_file import NEWEST_OPSET, OLDEST_OPSET
 from tfgraph.backends.onnx.opaque import OMITTED, carried_domain
 from tfgraph.backends.onnx.opaque_types import check_application, opaque_types
+from tfgraph.backends.onnx.schemas import find_schema
 from tfgraph.backends.onnx.upgrade import Application, upgrade
 from tfgraph.backends.onnx.value_types import NOTHING, Declared, refined
 from tfgraph.errors import OnnxError, TFGraphError
@@ -31,11 +33,28 @@ def add_application(scope: Scope, app: Application, source: Source | None) -> No
             raise OnnxError(f"{app.label} is of the ONNX domain, whose opset {scope.model.label} does not name")
         opset = 1  # the version of a foreign domain is not looked at
     if not app.domain:
+        _check_age(app, opset)
         upgrade(app, opset, _Builder(scope, app))
     node = _known(scope, app, opset, source) or _opaque(scope, app, opset, source)
     for name, value in zip(app.outputs, node.outputs, strict=True):
         if name:
             scope.define(name, value)
+
+
+def _check_age(app: Application, opset: int) -> None:
+    """Refuse a form of an operator that was given up before the oldest opset that is read in full.
+
+    Raises:
+        OnnxError: it is one.
+    """
+    if opset >= OLDEST_OPSET:
+        return
+    form, kept = find_schema(app.op, opset), find_schema(app.op, OLDEST_OPSET)
+    if form is None or kept is None or form.since != kept.since:
+        raise OnnxError(
+            f"{app.label} has the form of ONNX opset {opset}, and tfgraph reads {OLDEST_OPSET} to {NEWEST_OPSET}: "
+            "export the model again with one of those"
+        )
 
 
 def _known(scope: Scope, app: Application, opset: int, source: Source | None) -> Node | None:

@@ -14,6 +14,7 @@ from tfgraph.capabilities import Capabilities, Support
 ONNX: Final = Capabilities(
     name="onnx",
     opset=20,
+    newest_opset=26,
     ir_version=9,
     operators={
         "LayerNormalization": Support(),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     OnnxSource: TypeAlias = str | os.PathLike[str] | bytes | onnx.ModelProto
 
 OLDEST_OPSET: Final = 7
+"""The oldest opset that is read in full; of those before it, what opset 7 left as it was (`application.py`)."""
 NEWEST_OPSET: Final = 28
 _PROTOBUF_LIMIT: Final = 2**31 - 1
 
@@ -94,7 +95,7 @@ def check_opset(opset: int, label: str) -> None:
     Raises:
         OnnxError: it is too old or too new.
     """
-    if not OLDEST_OPSET <= opset <= NEWEST_OPSET:
+    if not 1 <= opset <= NEWEST_OPSET:
         raise OnnxError(
             f"{label} uses ONNX opset {opset}, and tfgraph reads {OLDEST_OPSET} to {NEWEST_OPSET}: "
             "export it again with one of those"

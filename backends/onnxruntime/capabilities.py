@@ -36,9 +36,16 @@ _SLOW_SKIP: Final = (
     "(128 to 1,024 rows of 768 on two threads)"
 )
 
+# Random numbers: the kernels are those of opset 21 and before.
+_LAST_OPSETS: Final = dict.fromkeys(
+    ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"), 21
+)
+
 CPU: Final = Capabilities(
     name="cpu",
     opset=24,
+    newest_opset=26,
+    last_opsets=_LAST_OPSETS,
     ir_version=12,
     domains={"com.microsoft": 1},
     attention=AttentionSupport(layout="folded", adds_whole_mask=True),

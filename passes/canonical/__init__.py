@@ -8,6 +8,7 @@ from tfgraph.passes.canonical.arithmetic import ARITHMETIC
 from tfgraph.passes.canonical.choices import CHOICES
 from tfgraph.passes.canonical.einsum import EINSUM
 from tfgraph.passes.canonical.guards import GUARDS
+from tfgraph.passes.canonical.head_axis import HEAD_AXIS
 from tfgraph.passes.canonical.heads import HEADS
 from tfgraph.passes.canonical.linear import LINEAR
 from tfgraph.passes.canonical.masks import MASKS
@@ -16,8 +17,10 @@ from tfgraph.passes.canonical.rotary import ROTARY
 from tfgraph.passes.canonical.rotary_pairs import ROTARY_PAIRS
 from tfgraph.passes.canonical.scales import SCALES
 from tfgraph.passes.canonical.sizes import SIZES
+from tfgraph.passes.canonical.softmax import SOFTMAX
 from tfgraph.passes.canonical.trivial import TRIVIAL
 from tfgraph.passes.canonical.views import VIEWS
+from tfgraph.passes.canonical.windows import WINDOWS
 from tfgraph.passes.rewrite import RuleSet
 
 CANONICAL = RuleSet(
@@ -35,6 +38,11 @@ CANONICAL = RuleSet(
     ROTARY_PAIRS,
     CHOICES,
     NORMS,
+    SOFTMAX,
+    WINDOWS,
 )
 
-__all__ = ["CANONICAL"]
+LATE = HEAD_AXIS
+"""Rules for what the others have left as it is: applied once nothing of `CANONICAL` fires any more."""
+
+__all__ = ["CANONICAL", "LATE"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from string import ascii_letters
+
 from tfgraph.ir.dims import Dim, product
 from tfgraph.ir.graph import Node, Value
 from tfgraph.passes.canonical.views import static_target
@@ -15,7 +17,7 @@ def einsum_is_matmul(node: Node, rewriter: Rewriter) -> Value | None:
     """`Einsum("bqhd,bkhd->bhqk")` is a batched matrix product between transposes.
 
     Labels in both operands and the result are batch axes, those in both operands alone are summed over, and the rest
-    are rows or columns. Left alone are repeated labels, ellipses, and labels of one operand that are summed over.
+    are rows or columns. Left alone are repeated labels, and labels of one operand that are summed over.
     """
     terms = _parse(node)
     if terms is None:
@@ -27,6 +29,8 @@ def einsum_is_matmul(node: Node, rewriter: Rewriter) -> Value | None:
     summed = [label for label in left if label in right and label not in result]
     rows = [label for label in result if label in left and label not in right]
     columns = [label for label in result if label in right and label not in left]
+    if batch and rows and columns and result.index(columns[0]) < result.index(rows[0]):  # as (b a)^T
+        left, right, a, b, rows, columns = right, left, b, a, columns, rows
     if set(left) != {*batch, *summed, *rows} or set(right) != {*batch, *summed, *columns} or not summed:
         return None
     if any(sizes[label] != dim for label, dim in zip(right, b.shape, strict=True)):  # it would be broadcast
@@ -50,13 +54,20 @@ def einsum_is_matmul(node: Node, rewriter: Rewriter) -> Value | None:
 
 def _parse(node: Node) -> tuple[str, str, str] | None:
     equation = node.attributes.get("equation")
-    if not isinstance(equation, str) or "." in equation or "->" not in equation or len(node.inputs) != 2:
+    if not isinstance(equation, str) or "->" not in equation or len(node.inputs) != 2:
+        return None
+    if any(value is None or value.type.known_shape is None for value in node.inputs):
         return None
     operands, _, result = equation.replace(" ", "").partition("->")
     left, _, right = operands.partition(",")
+    if "..." in equation:
+        counts = {node.required(index).rank - len(term) + 3 for index, term in enumerate((left, right)) if "." in term}
+        spare = [label for label in ascii_letters if label not in equation]
+        if len(counts) != 1 or not 0 <= max(counts) <= len(spare):
+            return None
+        axes = "".join(spare[: counts.pop()])
+        left, right, result = (term.replace("...", axes) for term in (left, right, result))
     if any(len(set(term)) != len(term) for term in (left, right, result)):
-        return None
-    if any(value is None or value.type.known_shape is None for value in node.inputs):
         return None
     return left, right, result
 

@@ -6,11 +6,11 @@ Reshape(MatMul [B * H, S, T] + bias)    ->  Reshape(MatMul) + Reshape(bias)
 
 from __future__ import annotations
 
-from tfgraph.ir.dims import Shape
+from tfgraph.ir.dims import Shape, broadcast_equal
 from tfgraph.ir.graph import Node, Value
 from tfgraph.passes.canonical.linear import restored
 from tfgraph.passes.canonical.scores import leads_to_softmax
-from tfgraph.passes.canonical.sizes import size_vector
+from tfgraph.passes.canonical.sizes import axis_of_input, size_vector
 from tfgraph.passes.canonical.views import matrix_transpose, static_target
 from tfgraph.passes.rewrite import Rewriter, RuleSet, scalar_of
 
@@ -40,33 +40,63 @@ def write_out_single_head(node: Node, rewriter: Rewriter) -> Value | None:
 
 
 @HEADS.rule("Reshape")
-def unflatten_biased_scores(node: Node, rewriter: Rewriter) -> Value | None:
-    """A bias added to scores whose batch and heads are folded into one axis is added after they are restored."""
+def unflatten_masked_scores(node: Node, rewriter: Rewriter) -> Value | None:
+    """Scores whose batch and heads are folded into one axis are masked after these are restored."""
     total, shape = node.required(0), node.output.type.known_shape
-    if total.producer is None or total.producer.key != "Add" or total.num_uses != 1 or shape is None:
+    if total.producer is None or total.num_uses != 1 or shape is None:
         return None
     if len(shape) != 4 or total.rank != 3 or shape[2:] != total.shape[1:]:
         return None
+    if total.producer.key == "Where":
+        keep, scores, lowest = (total.producer.required(index) for index in range(3))
+        if scalar_of(lowest) is None or not _is_flat(scores, total):
+            return None
+        chosen = _with_heads(keep, shape[:2], node, rewriter) if scores.shape == total.shape else None
+        apart = rewriter.emit("Reshape", [scores, node.required(1)], node.attributes)
+        return None if chosen is None else rewriter.emit("Where", [chosen, apart, lowest])
+    if total.producer.key != "Add":
+        return None
     operands = total.producer.required(0), total.producer.required(1)
     for scores, bias in (operands, operands[::-1]):
-        scale, inner = None, scores.producer
-        if inner is not None and inner.key == "Mul" and scores.num_uses == 1:
-            scale, scores, inner = scalar_of(inner.input(1)), inner.required(0), inner.required(0).producer
-            if scale is None:
-                continue
-        if inner is None or inner.key != "MatMul" or scores.num_uses != 1 or scores.type.known_shape != total.shape:
-            continue
-        if bias.type.known_shape == total.shape:
-            restored: Value | None = rewriter.emit("Reshape", [bias, node.required(1)], node.attributes)
-        else:
-            restored = _with_heads(bias, shape[:2], rewriter)
-        if restored is None:
-            continue
-        product = rewriter.emit("Reshape", [scores, node.required(1)], node.attributes)
-        if scale is not None:
-            product = rewriter.emit("Mul", [product, rewriter.scalar(scale, product)])
-        return rewriter.emit("Add", [product, restored])
+        restored_bias = _with_heads(bias, shape[:2], node, rewriter) if _is_flat(scores, total) else None
+        target = None if restored_bias is None else _target(scores, node, rewriter)
+        if restored_bias is not None and target is not None:
+            product = rewriter.emit("Reshape", [scores, target], node.attributes)
+            return rewriter.emit("Add", [product, restored_bias])
     return None
+
+
+def _target(scores: Value, view: Node, rewriter: Rewriter) -> Value | None:
+    """The target of `view` for `scores`, which may have fewer columns than what it reshapes: a bias may broadcast."""
+    if scores.shape == view.required(0).shape:
+        return view.required(1)
+    sizes = []
+    for dim in view.output.shape[:3]:
+        if isinstance(dim, int):
+            sizes.append(rewriter.ints([dim]))
+            continue
+        found = axis_of_input(rewriter.graph, dim)
+        if found is None:
+            return None
+        sizes.append(size_vector(rewriter, *found))
+    return rewriter.emit("Concat", [*sizes, rewriter.ints([-1])], {"axis": 0})
+
+
+def _is_flat(scores: Value, total: Value) -> bool:
+    """Whether `scores` is a product of rank 3 as large as `total`, perhaps scaled and biased."""
+    node = scores.producer
+    if node is None or scores.num_uses != 1 or scores.type.known_shape is None or scores.rank != 3:
+        return False
+    *leading, columns = scores.shape
+    if tuple(leading) != total.shape[:2] or not (
+        columns == total.shape[2] or broadcast_equal(columns, total.shape[2]) is not None
+    ):
+        return False
+    if node.key == "Mul" and scalar_of(node.input(1)) is not None:
+        return _is_flat(node.required(0), total)
+    if node.key == "Add":
+        return _is_flat(node.required(0), total) or _is_flat(node.required(1), total)
+    return node.key == "MatMul" and node.required(0).constant is None and node.required(1).constant is None
 
 
 @HEADS.rule("MatMul")
@@ -114,19 +144,33 @@ def turn_keys(node: Node, rewriter: Rewriter) -> Value | None:
     return rewriter.emit("MatMul", [queries, turned])
 
 
-def _with_heads(bias: Value, heads: Shape, rewriter: Rewriter) -> Value | None:
-    """[B * H, R, C] -> [B, H, R, C], read from in front of the reshape that folded it where there is one."""
-    if bias.type.known_shape is None or bias.rank != 3 or bias.shape[0] != heads[0] * heads[1]:
+def _with_heads(mask: Value, heads: Shape, view: Node, rewriter: Rewriter) -> Value | None:
+    """[B * H, R, C] -> [B, H, R, C], read from in front of the reshape that folded it where there is one.
+
+    `view` is the reshape that restores the scores. A mask of all heads alike stays so.
+    """
+    if mask.type.known_shape is None or mask.rank > 3:
         return None
-    wanted = (*heads, *bias.shape[1:])
-    sources = [bias]
-    if bias.producer is not None and bias.producer.key == "Reshape":
-        sources.insert(0, bias.producer.required(0))
+    if mask.rank < 3:
+        return mask
+    if mask.type.known_shape == view.required(0).type.known_shape:
+        return rewriter.emit("Reshape", [mask, view.required(1)], view.attributes)
+    if mask.shape[0] == 1:
+        return rewriter.emit("Unsqueeze", [mask, rewriter.ints([0])])
+    if mask.shape[0] != heads[0] * heads[1]:
+        return None
+    wanted = (*heads, *mask.shape[1:])
+    sources = [mask]
+    if mask.producer is not None and mask.producer.key == "Reshape":
+        sources.insert(0, mask.producer.required(0))
     for source in sources:
         target = None if source.type.known_shape is None else static_target(source.shape, wanted)
         if target is not None:
             return rewriter.emit("Reshape", [source, rewriter.ints(target)])
-    return None
+    if not isinstance(heads[1], int):
+        return None
+    sizes = [rewriter.ints([-1, heads[1]]), *(size_vector(rewriter, mask, axis) for axis in (1, 2))]
+    return rewriter.emit("Reshape", [mask, rewriter.emit("Concat", sizes, {"axis": 0})])
 
 
 def _repeated(x: Value, heads: int, rewriter: Rewriter) -> Value | None:

@@ -82,13 +82,16 @@ def mask_by_where(node: Node, rewriter: Rewriter) -> Value | None:
         hides = None
     if number is None or number > _MASKED or inner.type.known_shape is None or not _is_same(inner, total, node):
         return None
+    is_lowest = hides is None and math.isclose(number, LOWEST[total.dtype], rel_tol=1e-6)
+    if hides is None and _is_causal(keep):
+        if is_lowest:
+            return None
+        masked = rewriter.emit("Where", [keep, inner, rewriter.scalar(LOWEST[total.dtype], total)])
+        return rewriter.emit("Softmax", [masked], node.attributes)
     parts = _scores_and_bias(inner, node)
-    comparison = keep.producer
-    if parts is None or (comparison is not None and comparison.key == "LessOrEqual"):
+    if parts is None or (is_lowest and parts[1] is None):
         return None
     scores, bias = parts
-    if bias is None and hides is None and math.isclose(number, LOWEST[total.dtype], rel_tol=1e-6):
-        return None
     if hides is not None:
         keep = rewriter.emit("Not", [keep])
     lowest = rewriter.scalar(LOWEST[total.dtype], total)
@@ -97,6 +100,16 @@ def mask_by_where(node: Node, rewriter: Rewriter) -> Value | None:
     else:
         masked = rewriter.emit("Add", [scores, rewriter.emit("Where", [keep, bias, lowest])])
     return rewriter.emit("Softmax", [masked], node.attributes)
+
+
+def _is_causal(keep: Value) -> bool:
+    """Whether `keep` compares positions as the definition of causal attention does: [1, keys] <= [queries, 1]."""
+    node = keep.producer
+    if node is None or node.key != "LessOrEqual" or keep.type.known_shape is None or keep.rank != 2:
+        return False
+    view = node.required(0).producer
+    columns = view.required(0).producer if view is not None and view.key == "Reshape" else None
+    return columns is not None and columns.key == "Range"
 
 
 def _scores_and_bias(value: Value, softmax: Node) -> tuple[Value, Value | None] | None:

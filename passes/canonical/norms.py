@@ -42,16 +42,17 @@ def _is_root_mean_square(value: Value, x: Value) -> bool:
 
 
 def _is_weighed(value: Value) -> bool:
-    """Whether `value` is read once, by a product with a vector, or by a cast in front of one."""
-    if value.is_output or len(value.users) != 1:
-        return False
-    user = next(iter(value.users))
-    if user.key == "Cast":
-        return _is_weighed(user.output)
-    return user.key == "Mul" and any(
-        factor is not None and factor is not value and factor.type.known_shape is not None and factor.rank == 1
-        for factor in user.inputs
+    """Whether `value` is multiplied by a vector, or cast and then multiplied by one."""
+    return any(
+        _is_weighed(user.output) if user.key == "Cast" else user.key == "Mul" and _has_vector(user, value)
+        for user in value.users
     )
+
+
+def _has_vector(product: Node, value: Value) -> bool:
+    """Whether the other factor beside `value` is a vector."""
+    others = [factor for factor in product.inputs if factor is not None and factor is not value]
+    return any(other.type.known_shape is not None and other.rank == 1 for other in others)
 
 
 @NORMS.rule("Mul")

@@ -10,7 +10,7 @@ from tfgraph.ir.dims import Expr, Shape
 from tfgraph.ir.graph import Node, Value
 from tfgraph.ir.optable import attribute
 from tfgraph.passes.canonical.scores import leads_to_softmax
-from tfgraph.passes.rewrite import Rewriter, RuleSet
+from tfgraph.passes.rewrite import Rewriter, RuleSet, scalar_of
 
 VIEWS = RuleSet()
 
@@ -196,6 +196,33 @@ def merge_transposes(node: Node, rewriter: Rewriter) -> Value | None:
         if len(order) == 2 or order != matrix_transpose(len(order)) or merged == tuple(range(len(order))):
             return rewriter.emit("Transpose", [inner.required(0)], {"perm": merged})
     return rewriter.emit("Transpose", [x], {"perm": order}) if "perm" not in node.attributes else None
+
+
+@VIEWS.rule("Transpose")
+def transpose_of_product(node: Node, rewriter: Rewriter) -> Value | None:
+    """`(a b)^T` is `b^T a^T`, for a product of two activations of which one is transposed already. It may be scaled."""
+    inner, scale = node.required(0).producer, None
+    if inner is not None and inner.key == "Mul" and inner.output.num_uses == 1:
+        scale, inner = scalar_of(inner.input(1)), inner.required(0).producer
+        if scale is None:
+            return None
+    if inner is None or inner.key != "MatMul" or inner.output.num_uses != 1 or node.output.type.known_shape is None:
+        return None
+    left, right, swap = inner.required(0), inner.required(1), matrix_transpose(node.output.rank)
+    if len(swap) < 3 or _order(node) != swap or left.type.known_shape is None or right.type.known_shape is None:
+        return None
+    if left.rank != right.rank or left.constant is not None or right.constant is not None:
+        return None
+    if not any(_is_swap(value) for value in (left, right)) or (left.producer and left.producer.key == "Softmax"):
+        return None
+    turned = [rewriter.emit("Transpose", [value], {"perm": swap}) for value in (right, left)]
+    product = rewriter.emit("MatMul", turned)
+    return product if scale is None else rewriter.emit("Mul", [product, rewriter.scalar(scale, product)])
+
+
+def _is_swap(value: Value) -> bool:
+    node = value.producer
+    return node is not None and node.key == "Transpose" and _order(node) == matrix_transpose(value.rank)
 
 
 def _are_keys(value: Value) -> bool:

@@ -8,7 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from tfgraph.bench import encoder as encoder_module
+from tfgraph.bench import write as write_module
 from tfgraph.bench.peers import PeerUnavailable
+from tfgraph.models.llama import LlamaConfig
 
 
 @pytest.fixture
@@ -18,7 +20,10 @@ def bench(monkeypatch, tiny):
     from tfgraph.cli.app import app
     from tfgraph.models import published
 
-    monkeypatch.setattr(published, "configs", {**published.configs, encoder_module.MODEL: tiny})
+    llama = LlamaConfig(61, 32, 2, 2, 64, 48)
+    monkeypatch.setattr(
+        published, "configs", {**published.configs, encoder_module.MODEL: tiny, write_module.MODEL: llama}
+    )
     small = decoder.DecoderSize(1, 16, 2, 32, 50, 64)
     monkeypatch.setattr(scale.Settings.__init__, "__defaults__", _with(scale.Settings, decoder.GPT3, small))
     monkeypatch.setenv("COLUMNS", "200")
@@ -120,9 +125,39 @@ def test_required_limits_decide_the_exit_code(bench, monkeypatch):
     assert "exceeded: seconds of the largest decoder" in done.stdout
 
 
+def test_write_measures_and_prints_json_alone(bench, tmp_path):
+    done = bench("write", "--rounds", "1", "--folder", str(tmp_path), "--json", "--save", str(tmp_path / "out.json"))
+    assert done.exit_code == 0, done.output
+    printed = json.loads(done.stdout)
+    assert printed == json.loads((tmp_path / "out.json").read_text())
+    assert printed["model"]["hidden_size"] == 32
+    assert len(printed["copy_seconds"]) == len(printed["exports"]) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+
+
+@pytest.mark.parametrize(("seconds", "code"), [(4.0, 0), (40.0, 1)])
+def test_write_prints_a_table_and_its_limits_decide_the_exit_code(bench, monkeypatch, seconds, code):
+    from tfgraph.bench import write
+
+    def measure(settings, **_callbacks):
+        run = {"seconds": seconds, "cpu_seconds": 3.5, "peak_memory": 380_000_000}
+        machine = {"cpu": "a cpu", "cores": 2, "system": "Linux", "versions": {}}
+        return write.WriteReport(settings, machine, 0.1, 8 * 10**9, [(3.0, 3.2)], [run])
+
+    monkeypatch.setattr(write, "measure_write", measure)
+    done = bench("write", "--layers", "3", "--rounds", "1", "--require-limits")
+    assert done.exit_code == code, done.output
+    for text in ("LLaMA, 3 layers of 32, float16, 8.00 GB of files", "until it is on the disk", "at most 380 MB"):
+        assert text in done.stdout
+    assert ("exceeded: speed of the export" in done.stdout) is bool(code)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
+        (("write", "--model", "llama-7c"), 1, "'llama-7c'"),
+        (("write", "--dtype", "int8"), 1, "cannot make a checkpoint in int8: expected float16 or float32"),
+        (("write", "--folder", "/absent"), 1, "cannot make files in /absent: there is no such folder"),
         (("encoder", "--shape", "8*128"), 1, "'8*128' is no shape: expected BATCHxLENGTH, such as 8x128"),
         (("encoder", "--shape", "1x17"), 1, "the model takes at most 16 tokens, and the shape is 1x17"),
         (("encoder", "--runs", "0"), 2, "--runs"),

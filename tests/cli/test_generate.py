@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ import pytest
 import tfgraph as tg
 from tests.models.parity import random_model, save
 from tests.tiny_checkpoint import WORDS
+from tfgraph.backends.onnxruntime.cache import GrowingCache
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +83,7 @@ def test_stop_strings(cli, out):
 
 
 def test_what_the_checkpoint_asks_for_and_is_not_done_is_said(cli, out, tmp_path):
-    import shutil
-
-    copy = shutil.copytree(out, tmp_path / "copy")
-    config = json.loads((copy / "generation_config.json").read_text())
-    (copy / "generation_config.json").write_text(json.dumps({**config, "suppress_tokens": [4]}))
+    copy = with_generation_config(out, tmp_path / "copy", suppress_tokens=[4])
     assert "suppress_tokens=[4]" in cli("generate", copy, "--prompt", "the cat", "--max-new-tokens", 1).stderr
 
 
@@ -93,12 +94,126 @@ def test_what_the_checkpoint_asks_for_and_is_not_done_is_said(cli, out, tmp_path
         (("--temperature", -1), "temperature"),
         (("--sample", "--beams", 2), "do_sample"),
         (("--prompt", ""), "prompt"),
+        (("--logprobs", 2), "--logprobs has no effect without --json"),
+        (("--stop", ""), "stop_strings must be texts that are not empty"),
     ],
 )
 def test_wrong_options(cli, out, options, message):
     done = cli("generate", out, "--prompt", "the cat", *options)
     assert done.code == 1
     assert message in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("prompt", ["the\tcat\n\n  sat ", "[bold]cat[/bold] :smile:", "日本 🎉 e\u0301 the"])
+def test_text_is_printed_as_it_is(prompt, cli, out):
+    for prompts in ([prompt], [prompt, prompt]):
+        options = [word for each in prompts for word in ("--prompt", each)]
+        done = cli("generate", out, *options, "--max-new-tokens", 2)
+        assert done.stdout == f"{prompt}{continuation(out, prompt, max_new_tokens=2)}\n" * len(prompts)
+
+
+def test_a_terminal_is_not_steered_by_a_text():
+    from io import StringIO
+
+    from rich.console import Console
+
+    from tfgraph.cli.console import print_text
+
+    file = StringIO()
+    print_text(Console(file=file, force_terminal=True, color_system=None), "a\x1b[2J\x07\r\x9b1mb\tc\n")
+    assert file.getvalue() == "a[2J1mb\tc\n"
+
+
+def with_generation_config(out: Path, copy: Path, **changes: object) -> Path:
+    shutil.copytree(out, copy)
+    config = json.loads((copy / "generation_config.json").read_text())
+    (copy / "generation_config.json").write_text(json.dumps({**config, **changes}))
+    return copy
+
+
+def test_the_checkpoint_s_settings_are_followed(cli, out, tmp_path):
+    beams = with_generation_config(out, tmp_path / "beams", num_beams=3, max_new_tokens=3)
+    done = cli("generate", beams, "--prompt", "the cat")
+    (result,) = tg.Generator(out).generate("the cat", max_new_tokens=3, num_beams=3)
+    assert done.code == 0, done.stderr
+    assert done.stdout == f"the cat{result.text}  ({result.score:.3f})\n"
+    assert "3 tokens in" in done.stderr
+
+
+@pytest.fixture
+def interrupted_at(monkeypatch):
+    """`interrupted_at(3)`: Ctrl-C is pressed in the third run of the model."""
+
+    def interrupt(*numbers):
+        runs, run = iter(range(1, 10**6)), GrowingCache.run
+
+        def pressing(cache, inputs):
+            if next(runs) in numbers:
+                signal.raise_signal(signal.SIGINT)
+            return run(cache, inputs)
+
+        monkeypatch.setattr(GrowingCache, "run", pressing)
+
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield interrupt
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, previous)
+
+
+def test_an_interruption_ends_the_answer(cli, out, interrupted_at):
+    expected = continuation(out, "the cat", max_new_tokens=3)
+    interrupted_at(3)
+    done = cli("generate", out, "--prompt", "the cat", "--max-new-tokens", 40)
+    assert done.code == 130
+    assert done.stdout == f"the cat{expected}\n"
+    assert done.stderr.splitlines()[-1] == "error: interrupted"
+
+
+def test_an_interruption_of_several_prompts(cli, out, interrupted_at):
+    interrupted_at(3)
+    done = cli("generate", out, "--prompt", "the cat", "--prompt", "a dog", "--max-new-tokens", 40)
+    assert done.code == 130
+    first, second = done.stdout.splitlines()
+    assert first.startswith("the cat ")
+    assert second.startswith("a dog ")
+
+
+def test_an_interruption_leaves_json_whole(cli, out, interrupted_at):
+    interrupted_at(2)
+    done = cli("generate", out, "--prompt", "the cat", "--max-new-tokens", 40, "--json")
+    assert done.code == 130
+    (result,) = json.loads(done.stdout)["results"]
+    assert (result["finish_reason"], len(result["token_ids"])) == ("cancelled", 2)
+
+
+def test_a_second_interruption_stops_at_once(cli, out, interrupted_at, monkeypatch):
+    monkeypatch.setattr("tfgraph.generation.decode_loop._take", lambda *_: signal.raise_signal(signal.SIGINT))
+    interrupted_at(1)
+    done = cli("generate", out, "--prompt", "the cat", "--max-new-tokens", 40)
+    assert done.code == 130
+    assert done.stdout == ""
+    assert done.stderr == "error: interrupted\n"
+
+
+def test_what_was_held_back_is_printed_when_interrupted(cli, out, interrupted_at):
+    """A stop string that had only begun."""
+    whole = continuation(out, "the cat", max_new_tokens=3)
+    interrupted_at(3)
+    stop = f"{whole.split()[-1]} never"
+    done = cli("generate", out, "--prompt", "the cat", "--max-new-tokens", 40, "--stop", stop)
+    assert done.stdout == f"the cat{whole}\n"
+
+
+def test_a_closed_pipe(out):
+    arguments = ["generate", str(out), "--prompt", "the cat", "--prompt", "a dog", "--max-new-tokens", "3"]
+    command = [sys.executable, "-c", "from tfgraph.cli import main; main()", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.close()
+    _, errors = process.communicate(timeout=60)
+    assert "Traceback" not in errors
+    assert process.returncode != 0
 
 
 def test_an_export_for_another_task(cli, exported):

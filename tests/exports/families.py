@@ -240,8 +240,9 @@ FAMILIES: Mapping[str, Family] = {
     "swin": Family(
         "SwinConfig",
         "SwinModel",
-        {"embed_dim": 32, "depths": [1, 1], "num_heads": [2, 4], "image_size": 32, "patch_size": 4, "window_size": 4},
+        {"embed_dim": 32, "depths": [2, 1], "num_heads": [2, 4], "image_size": 32, "patch_size": 4, "window_size": 4},
         "image",
+        attention=3,
     ),
     "clip_text": _text("CLIPText", {**_BERT, "eos_token_id": 2}),
     # speech

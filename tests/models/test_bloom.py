@@ -63,8 +63,9 @@ def test_checkpoints_of_the_base_model(tmp_path: Path) -> None:
 def test_older_names_of_settings() -> None:
     config = BloomConfig.from_dict({"vocab_size": 61, "n_embed": 32, "n_layer": 3, "num_attention_heads": 4})
     assert (config.hidden_size, config.num_hidden_layers, config.num_attention_heads) == (32, 3, 4)
-    assert config.max_length == 2048
-    assert BloomConfig.from_dict({**SMALL, "seq_length": 128}).max_length == 128
+    assert config.max_position_embeddings == 2048
+    assert BloomConfig.from_dict({**SMALL, "seq_length": 128}).max_position_embeddings == 128
+    assert config.max_length is None  # what the model was trained with is no limit
 
 
 def test_a_residual_of_the_normalised_state_is_refused() -> None:

@@ -200,5 +200,6 @@ def test_a_configuration_says_the_same_as_the_file() -> None:
     config = T5Config.from_dict(
         {**SMALL, "feed_forward_proj": "gated-silu", "n_positions": 99, "num_decoder_layers": 5}
     )
-    assert (config.hidden_act, config.gated, config.max_length) == ("silu", True, 99)
+    assert (config.hidden_act, config.gated, config.max_position_embeddings) == ("silu", True, 99)
+    assert config.max_length is None  # what the model was trained with is no limit
     assert (config.decoder_layers, config.decoder_heads, config.output_scale) == (5, 4, 36**-0.5)

@@ -13,15 +13,15 @@ import pytest
 from tfgraph.backends.onnx.read import from_onnx
 from tfgraph.backends.onnx.write import to_bytes
 from tfgraph.compiler import compile
-from tfgraph.errors import OnnxError, TargetError
+from tfgraph.errors import OnnxError
 from tfgraph.ir.dtypes import as_dtype
 from tfgraph.ir.verify import verify
 from tfgraph.tolerance import TOLERANCE, relative_error
 
-UNREAD = ("a Scan of opset 8", "which tfgraph does not read", "and tfgraph reads tensors only", "uses ONNX opset 1,")
-TOO_NEW = ("came with opset 26", "came with opset 27", "came with opset 28", "has no attribute")
+UNREAD = ("a Scan of opset 8", "and tfgraph reads tensors only")
+MOST_UNREAD = 24  # values that are sequences or optional, and the Scan of opset 8
 RANDOM = ("bernoulli", "dropout", "random")
-LEAST = 1200  # of the 1,884 cases of ONNX 1.23; ONNX Runtime 1.31 does not load or run 430 of them itself
+LEAST = 1264  # of the 1,884 cases of ONNX 1.23; ONNX Runtime 1.31 does not load or run 430 of them itself
 SAMPLE = 40  # every so many of them runs in the tests that are not slow
 
 
@@ -58,19 +58,9 @@ def outcome(case: Any) -> str:
         if any(reason in str(error) for reason in UNREAD):
             return "not read"
         raise
-    try:
-        compiled = compile(graph, target="cpu")
-    except TargetError as error:
-        if any(reason in str(error) for reason in TOO_NEW):
-            return "newer than the target"
-        raise
+    compiled = compile(graph, target="cpu")
     verify(compiled.graph)
-    try:
-        data = to_bytes(compiled.to_onnx_ir())
-    except TargetError as error:
-        if any(reason in str(error) for reason in TOO_NEW):
-            return "newer than the target"
-        raise
+    data = to_bytes(compiled.to_onnx_ir())
     found = run(data, feed)
     assert list(found) == list(expected)
     if any(word in case.name for word in RANDOM):
@@ -112,3 +102,4 @@ def test_every_node_case_survives_all_passes(cases, capsys):
     with capsys.disabled():
         print(f"\nnode cases of ONNX {onnx.__version__} after all passes: {dict(counts)}, of {len(cases)}")
     assert counts["equal"] >= LEAST
+    assert counts["not read"] <= MOST_UNREAD

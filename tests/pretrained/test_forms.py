@@ -12,6 +12,7 @@ import pytest
 import tfgraph as tg
 from tests.gguf_files import MODELS, convert, save_model, write_small
 from tests.models.parity import batch, expected_logits, relative_error
+from tfgraph.checkpoints.opening import open_checkpoint
 from tfgraph.errors import CheckpointError, ConfigError
 
 
@@ -68,6 +69,19 @@ def test_files_beside_a_gguf_file_are_not_taken_for_its_own(gguf, tmp_path):
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written - {"model.onnx.data"} == {"config.json", "model.onnx", "tfgraph.json"}
     assert json.loads((tmp_path / "out" / "config.json").read_text())["model_type"] == "llama"
+
+
+def test_a_tokenizer_of_an_unknown_kind_is_replaced_by_the_file_beside(tmp_path):
+    from tokenizers import Tokenizer, models
+
+    path = write_small(tmp_path / "model.gguf", lambda writer: writer.add_tokenizer_model("unheard-of"))
+    opened = open_checkpoint(path)
+    with pytest.raises(CheckpointError, match=r"'unheard-of'.* Put the tokenizer\.json of .* beside the file"):
+        opened.tokenizer()
+    Tokenizer(models.WordLevel({"a": 0, "b": 1}, unk_token="a")).save(str(tmp_path / "tokenizer.json"))
+    parts = opened.tokenizer()
+    assert parts is not None
+    assert parts.files == [tmp_path / "tokenizer.json"]
 
 
 def test_an_export_beside_the_gguf_file(gguf):

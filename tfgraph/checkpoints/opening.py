@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tfgraph.checkpoints.folder import CONFIG_FILE, read_config, read_weights
-from tfgraph.checkpoints.gguf import open_gguf_checkpoint
+from tfgraph.checkpoints.gguf import GgufCheckpoint, open_gguf_checkpoint
 from tfgraph.checkpoints.megatron import is_megatron, open_megatron_checkpoint
 from tfgraph.checkpoints.sentence_transformers import find_encoder_folder
 from tfgraph.checkpoints.tokenizer_files import (
@@ -22,7 +22,7 @@ from tfgraph.checkpoints.tokenizer_files import (
     TokenizerParts,
     load_tokenizer_parts,
 )
-from tfgraph.errors import ConfigError
+from tfgraph.errors import CheckpointError, ConfigError
 from tfgraph.ir.constant import Constant
 
 _GGUF = ".gguf"
@@ -63,7 +63,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     """
     if path.suffix.lower() == _GGUF and not path.is_dir():
         model = open_gguf_checkpoint(path)
-        return Checkpoint(path, model.config, str(path), lambda: model.weights, lambda: model.tokenizer)
+        return Checkpoint(path, model.config, str(path), lambda: model.weights, partial(_tokenizer_of_gguf, model))
     if is_megatron(path) or (path.suffix in _MEGATRON_FILES and path.is_file()):
         opened = open_megatron_checkpoint(path)
         folder = path if path.is_dir() else path.parent
@@ -84,6 +84,21 @@ def _tokenizer(folder: Path) -> TokenizerParts | None:
     """What the folder's tokenizer files say; None if it has none."""
     if not any((folder / name).is_file() for name in (TOKENIZER_FILE, VOCABULARY_FILE)):
         return None
+    return load_tokenizer_parts(folder)
+
+
+def _tokenizer_of_gguf(model: GgufCheckpoint) -> TokenizerParts | None:
+    """That of the file; where it is of a kind that is not read, the `tokenizer.json` beside it, which errors ask for.
+
+    Raises:
+        CheckpointError: there is none beside it either, or that is damaged.
+    """
+    folder = model.file.path.parent
+    try:
+        return model.tokenizer
+    except CheckpointError:
+        if not (folder / TOKENIZER_FILE).is_file():
+            raise
     return load_tokenizer_parts(folder)
 
 

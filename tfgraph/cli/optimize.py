@@ -104,4 +104,5 @@ def _print_report(console: Console, report: OptimizationReport, explain: bool) -
     elif misses:
         console.print(f"{len(misses)} near misses were not fused; --explain says why.")
     if report.proof.verdict != "not verified":
-        console.print(Text(f"{str(report.proof).capitalize()}."), soft_wrap=True)
+        proof = str(report.proof)
+        console.print(Text(f"{proof[:1].upper()}{proof[1:]}."), soft_wrap=True)

@@ -70,10 +70,18 @@ def test_flipped_bytes_never_raise_anything_else(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize(
-    ("opset", "message"), [(6, "opset 6, and tfgraph reads 7 to 28"), (29, "opset 29"), (-1, "-1")]
+    ("opset", "message"), [(0, "opset 0, and tfgraph reads 7 to 28"), (29, "opset 29"), (-1, "-1")]
 )
 def test_an_opset_that_is_not_read(opset: int, message: str, make_model: Any) -> None:
     assert message in refused(simple(make_model, opset=opset))
+
+
+def test_of_the_oldest_opsets_the_forms_that_stayed_are_read(make_model: Any) -> None:
+    assert [node.key for node in from_onnx(simple(make_model, opset=6))] == ["MatMul", "Relu"]
+    for op in ("Add", "Dropout", "SequenceAt"):
+        model = simple(make_model, opset=6)
+        model.graph.node[1].op_type = op
+        assert f"{op} 'y' has the form of ONNX opset 6, and tfgraph reads 7 to 28" in refused(model)
 
 
 def test_no_opset_or_two(make_model: Any) -> None:

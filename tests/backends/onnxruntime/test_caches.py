@@ -135,7 +135,7 @@ def test_a_fixed_cache_is_given_all_its_inputs_in_every_run() -> None:
         cache.run({"x": x, "lengths": lengths})
         with pytest.raises(InputError, match="missing input 'lengths'"):
             cache.run({"x": x})
-        with pytest.raises(InputError, match="no input 'length'.*did you mean 'lengths'"):
+        with pytest.raises(InputError, match=r"no input 'length'.*did you mean 'lengths'"):
             cache.run({"x": x, "length": lengths})
         with pytest.raises(InputError, match="no input 'y'"):
             cache.run({"x": x, "lengths": lengths, "y": x})

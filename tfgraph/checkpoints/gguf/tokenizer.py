@@ -44,8 +44,8 @@ def gguf_tokenizer(metadata: Mapping[str, Any], path: Path) -> TokenizerParts | 
     builders = {"gpt2": _byte_level, "llama": _sentencepiece}
     if kind not in builders:
         raise CheckpointError(
-            f"{path} has a tokenizer of the kind {kind!r}; those read from GGUF are {', '.join(builders)}. Take the "
-            f"{TOKENIZER_FILE} of the model's Hugging Face folder instead"
+            f"{path} has a tokenizer of the kind {kind!r}; those read from GGUF are {', '.join(builders)}. Put the "
+            f"{TOKENIZER_FILE} of the model's Hugging Face folder beside the file"
         )
     vocabulary = read_vocabulary(metadata, path)
     try:
@@ -169,7 +169,7 @@ def _splitting(settings: Settings) -> Splitting:
         )
     raise CheckpointError(
         f"{settings.path}: its tokenizer cuts text into words in the way {named!r}, which is not known here; known are "
-        f"{', '.join(SPLITTINGS)}. Take the {TOKENIZER_FILE} of the model's Hugging Face folder instead"
+        f"{', '.join(SPLITTINGS)}. Put the {TOKENIZER_FILE} of the model's Hugging Face folder beside the file"
     )
 
 
