@@ -15,7 +15,7 @@ from tfgraph.generation import GenerationSettings
 from tfgraph.ir.optable import all_specs
 from tfgraph.models import configs
 from tfgraph.models.registry import FAMILIES
-from tfgraph.passes.canonical import CANONICAL
+from tfgraph.passes.canonical import CANONICAL, LATE
 from tfgraph.passes.fusions import CONTRIB, FOLDED_ATTENTION, MULTI_HEAD_ATTENTION, PACKED_ATTENTION, STANDARD
 from tfgraph.targets import target_names
 
@@ -58,7 +58,8 @@ def test_a_page_gets_its_tables(tables: ModuleType) -> None:
 
 
 def test_every_canonical_rule_is_listed_once(cells: Callable[[str, int], list[str]]) -> None:
-    names = {rule.name for rules in CANONICAL.rules.values() for rule in rules}
+    listed = [rules for rule_set in (CANONICAL, LATE) for rules in rule_set.rules.values()]
+    names = {rule.name for rules in listed for rule in rules}
     assert sorted(cells("canonical forms", 1)) == sorted(names)
     assert all(len(text) > 10 for text in cells("canonical forms", 2))
 

@@ -136,6 +136,30 @@ def test_greedy_answers(tmp_path: Path) -> None:
     np.testing.assert_array_equal(written[:, 1:], likeliest[:, :-1])
 
 
+def test_the_generator_writes_by_beams(tmp_path: Path) -> None:
+    """Greedy answers are those of torch, and the score of each beam is the mean log-probability by torch."""
+    weights = write_checkpoint(tmp_path / "checkpoint")
+    texts = [[5, 9, 13, 20, 7], [33, 4], [11, 11, 40, 2]]
+    tfgraph.export(tfgraph.load(tmp_path / "checkpoint"), tmp_path / "out")
+    generator = tfgraph.Generator(tmp_path / "out")
+    settings = {"max_new_tokens": 6, "eos_token_id": None}
+
+    def log_probabilities(text: list[int], answer: tuple[int, ...]) -> np.ndarray:
+        ids, written = np.asarray([text]), np.asarray([[0, *answer]])
+        given = {"input_ids": ids, "decoder_input_ids": written}
+        masks = {"attention_mask": np.ones_like(ids), "decoder_attention_mask": np.ones_like(written)}
+        logits = torch_logits(weights, {**given, **masks})[0, :-1]
+        return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+
+    for text, alone in zip(texts, generator.generate(texts, **settings), strict=True):
+        assert log_probabilities(text, alone.token_ids).argmax(-1).tolist() == list(alone.token_ids)
+        (beam,) = generator.generate([text], num_beams=4, **settings)
+        each = log_probabilities(text, beam.token_ids)[np.arange(6), list(beam.token_ids)]
+        assert beam.score == pytest.approx(each.mean(), rel=1e-4)
+        greedy_score = log_probabilities(text, alone.token_ids)[np.arange(6), list(alone.token_ids)].mean()
+        assert beam.score >= greedy_score - 1e-6
+
+
 def test_the_interpreter_gives_the_same(tmp_path: Path) -> None:
     weights = write_checkpoint(tmp_path)
     inputs = inputs_of("holes", 61)
