@@ -12,8 +12,12 @@ from tfgraph.ir.graph import Graph, Value
 
 
 def number_names(graph: Graph) -> None:
-    """Give each result that is called like its operator (`Transpose_4`) the first free such name, in order."""
+    """Give each result that is called like its operator (`Transpose_4`) the first free such name, in order.
+
+    Results that are outputs get the output's name, which is what a file calls them.
+    """
     outputs = set(graph.outputs.values())
+    _name_outputs(graph)
     made_up = [
         (value, node.op)
         for node in graph
@@ -31,6 +35,20 @@ def number_names(graph: Graph) -> None:
             name = f"{op}_{counters[op]}"
         graph.rename(value, name)
         taken.add(name)
+
+
+def _name_outputs(graph: Graph) -> None:
+    """Call each result that is an output by the first name of the output, unless something else has that name."""
+    named: dict[Value, str] = {}
+    for name, value in graph.outputs.items():
+        if value.producer is not None:
+            named.setdefault(value, name)
+    taken = {value.name for value in graph.values() if value not in named}
+    renamed = {value: name for value, name in named.items() if name not in taken}
+    for index, value in enumerate(renamed):
+        graph.rename(value, f"{index} goes out")  # so that every name is free
+    for value, name in renamed.items():
+        graph.rename(value, name)
 
 
 def _is_made_up(value: Value, op: str) -> bool:

@@ -102,7 +102,7 @@ def test_whatever_came_before(cache_length: int | None, exported: Exports) -> No
 @pytest.mark.parametrize("cache_length", CACHES)
 def test_a_run_that_fails(cache_length: int | None, exported: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = tfgraph.Generator(exported(cache_length=cache_length)[1])
-    cache = generator._turns.decoder._cache  # type: ignore[attr-defined]
+    cache = generator._decoder._cache
     run, left = cache.run, [3]
 
     def failing(inputs: Any) -> Any:
@@ -139,14 +139,34 @@ def test_an_interruption_while_the_cache_is_cut(exported: Exports, monkeypatch: 
     assert tokens(generator, [PROMPTS[0]]) == tokens(tfgraph.Generator(generator.model), [PROMPTS[0]])
 
 
+def test_a_step_of_an_encoder_decoder_passes_only_its_token(exported: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tfgraph.backends.onnxruntime import cache
+
+    generator = tfgraph.Generator(exported("T5ForConditionalGeneration")[1])
+    convert, calls = cache.to_ort_value, [0]
+
+    def counted(*arguments: Any) -> Any:
+        calls[0] += 1
+        return convert(*arguments)
+
+    monkeypatch.setattr(cache, "to_ort_value", counted)
+    counts = []
+    for num_tokens in (1, 2, 6):
+        calls[0] = 0
+        tokens(generator, PROMPTS, max_new_tokens=num_tokens)
+        counts.append(calls[0])
+    assert counts[1] - counts[0] == 1
+    assert counts[2] - counts[1] == 4
+
+
 def test_what_is_left_behind_the_known_tokens_does_not_matter(exported: Exports) -> None:
     generator = tfgraph.Generator(exported(cache_length=40)[1])
     expected = tokens(generator, PROMPTS), tokens(generator, [PROMPTS[0]])
-    for buffer in generator._turns.decoder._cache._buffers.values():  # type: ignore[attr-defined]
+    for buffer in generator._decoder._cache._buffers.values():
         buffer[:, :, 5:] = np.nan
     assert tokens(generator, [PROMPTS[0]]) == expected[1]
     tokens(generator, PROMPTS, max_new_tokens=1)
-    for buffer in generator._turns.decoder._cache._buffers.values():  # type: ignore[attr-defined]
+    for buffer in generator._decoder._cache._buffers.values():
         buffer.fill(np.nan)
     assert tokens(generator, PROMPTS) == expected[0]
 

@@ -45,11 +45,12 @@ def test_beams_end_with_the_context(cache_length: int | None, exported: Exports)
     assert found[1].token_ids == generator.generate(prompts[1:], **settings)[0].token_ids
 
 
-@pytest.mark.parametrize(("cache_length", "context"), [(None, 40), (16, 16)])
+@pytest.mark.parametrize(("cache_length", "context"), [(None, 40), (40, 40), (16, 16)])
 def test_a_prompt_that_fills_the_context(cache_length: int | None, context: int, exported: Exports) -> None:
     generator = tfgraph.Generator(exported(cache_length=cache_length)[1])
+    what, advice = ("cache", ", or .* longer cache_length") if context == 16 else ("context", "$")
     for length in (context, context + 5):
-        message = rf"prompts\[1\] has {length} tokens.*context holds {context}.*at most {context - 1}"
+        message = rf"prompts\[1\] has {length} tokens.*{what} holds {context}.*at most {context - 1}{advice}"
         with pytest.raises(InputError, match=message):
             generator.generate([[5], [6] * length])
 

@@ -161,23 +161,18 @@ class FixedDecoder:
 
     Attributes:
         vocab_size: how many tokens there are.
-        context_length: the most tokens that a row may hold: the length of the cache, if the model takes no fewer.
+        context_length: the most tokens that a row may hold: the length of the cache.
     """
 
-    def __init__(self, cache: FixedCache, vocab_size: int, context_length: int | None) -> None:
+    def __init__(self, cache: FixedCache, vocab_size: int) -> None:
         self.vocab_size = vocab_size
-        self.context_length = cache.capacity if context_length is None else min(cache.capacity, context_length)
+        self.context_length = cache.capacity
         self._cache = cache
         self._lengths: Ids = np.zeros(0, np.int64)  # [R]: how much of each row is in use
         self._held = HeldTokens()
 
     def start(self, input_ids: Ids, attention_mask: Ids) -> Logits:
         """Begin with prompts [B, S] that are padded on the left; logits after the last token of each, [B, V]."""
-        if input_ids.shape[1] > self._cache.capacity:
-            raise InputError(
-                f"the longest prompt has {input_ids.shape[1]} tokens, and the model's cache holds "
-                f"{self._cache.capacity}: shorten the prompt, or export the model with a longer cache"
-            )
         known = self._held.take(input_ids, attention_mask)
         order = _tokens_first(attention_mask)
         input_ids, attention_mask = (np.take_along_axis(array, order, 1) for array in (input_ids, attention_mask))

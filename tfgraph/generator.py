@@ -112,13 +112,22 @@ class Generator:
 
     def _begin(self, prompts: Prompts, settings: GenerationSettings) -> tuple[Decoder, list[list[int]]]:
         """What writes the answers, and what each begins with: its prompt, or what starts an answer to a text."""
-        rows, decoder = self._ids(prompts), self._turns.decoder
-        if not isinstance(decoder, CrossDecoder):
+        rows, decoder = self._ids(prompts), self._decoder
+        if isinstance(decoder, GrowingDecoder):
             return Turn(self._turns), rows
         batch = make_batch(rows, settings.padding_id, decoder.vocab_size, context_length=None)
         limit, longest = self.model.manifest.max_length, int(batch.lengths.max())
+        found = f"prompts[{batch.lengths.argmax()}] has {longest} tokens"
+        if isinstance(decoder, FixedDecoder):
+            capacity = decoder.context_length
+            if longest >= capacity and (limit is None or capacity < limit):
+                raise InputError(
+                    f"{found}, and the model's cache holds {capacity}, generated ones included: shorten the prompt to "
+                    f"at most {capacity - 1}, or export the checkpoint with a longer cache_length"
+                )
+            return Turn(self._turns), rows
         if limit is not None and longest > limit:
-            raise InputError(f"prompts[{batch.lengths.argmax()}] has {longest} tokens, and the model reads {limit}")
+            raise InputError(f"{found}, and the model reads {limit}: shorten it")
         read = partial(decoder.read, batch.input_ids, batch.attention_mask)
         return Turn(self._turns, read), [[self._start_token]] * len(rows)
 
@@ -133,16 +142,19 @@ class Generator:
 
     @cached_property
     def _turns(self) -> Turns:
+        return Turns(self._decoder)
+
+    @cached_property
+    def _decoder(self) -> GrowingDecoder | CrossDecoder | FixedDecoder:
         """The model with its cache."""
-        manifest = self.model.manifest
+        manifest, vocab_size = self.model.manifest, self._vocab_size
         if "encoder" in manifest.parts:
             sessions = self.model.sessions
             cache = sessions["decoder"].growing_cache()
-            return Turns(CrossDecoder(sessions["encoder"], cache, self._vocab_size, manifest.max_length))
+            return CrossDecoder(sessions["encoder"], cache, vocab_size, manifest.max_length)
         if "cache_lengths" in manifest.inputs:
-            fixed = self.model.session.fixed_cache()
-            return Turns(FixedDecoder(fixed, self._vocab_size, manifest.max_length))
-        return Turns(GrowingDecoder(self.model.session.growing_cache(), self._vocab_size, manifest.max_length))
+            return FixedDecoder(self.model.session.fixed_cache(), vocab_size)
+        return GrowingDecoder(self.model.session.growing_cache(), vocab_size, manifest.max_length)
 
     @property
     def _vocab_size(self) -> int:

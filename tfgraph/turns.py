@@ -38,7 +38,7 @@ class Turns:
                 self._latest = turn
             elif self._latest is not turn:
                 raise InputError(
-                    f"a stream cannot go on after a later call of its Generator took over the cache: finish it first, "
+                    "a stream cannot go on after a later call of its Generator took over the cache: finish it first, "
                     f"or {_ADVICE}"
                 )
             yield self.decoder

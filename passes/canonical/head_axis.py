@@ -8,6 +8,8 @@ Applied late, since an axis of batch times heads is better taken apart, and look
 from __future__ import annotations
 
 from tfgraph.ir.graph import Node, Value
+from tfgraph.ir.optable import attribute
+from tfgraph.passes.canonical.views import matrix_transpose
 from tfgraph.passes.rewrite import Rewriter, RuleSet
 
 HEAD_AXIS = RuleSet()
@@ -22,6 +24,8 @@ def add_head_axis(node: Node, rewriter: Rewriter) -> Value | None:
     softmax = weights.producer
     if softmax is None or softmax.key != "Softmax" or weights.num_uses != 1 or values.constant is not None:
         return None
+    if attribute(softmax, "axis") != -1:
+        return None
     if any(value.type.known_shape is None or value.rank != 3 for value in (weights, values)):
         return None
     if weights.shape[0] != values.shape[0]:
@@ -29,8 +33,9 @@ def add_head_axis(node: Node, rewriter: Rewriter) -> Value | None:
     scores = _with_axis(softmax.required(0), rewriter, _MOST_STEPS)
     if scores is None:
         return None
-    apart = rewriter.emit("Unsqueeze", [values, rewriter.ints([1])])
-    product = rewriter.emit("MatMul", [rewriter.emit("Softmax", [scores], softmax.attributes), apart])
+    product = rewriter.emit(
+        "MatMul", [rewriter.emit("Softmax", [scores], softmax.attributes), _apart(values, rewriter)]
+    )
     return rewriter.emit("Squeeze", [product, rewriter.ints([1])])
 
 
@@ -45,7 +50,7 @@ def _with_axis(value: Value, rewriter: Rewriter, steps: int) -> Value | None:
             return None
         if operands[0].shape[0] != operands[1].shape[0] or any(operand.constant is not None for operand in operands):
             return None
-        return rewriter.emit("MatMul", [rewriter.emit("Unsqueeze", [x, rewriter.ints([1])]) for x in operands])
+        return rewriter.emit("MatMul", [_apart(operand, rewriter) for operand in operands])
     if node.key not in ("Add", "Mul", "Div", "Where", "Tanh", "Max"):
         return None
     inputs: list[Value | None] = []
@@ -57,6 +62,15 @@ def _with_axis(value: Value, rewriter: Rewriter, steps: int) -> Value | None:
         if apart is not None:
             found += 1
         elif operand.rank == 3:
-            apart = rewriter.emit("Unsqueeze", [operand, rewriter.ints([1])])
+            apart = _apart(operand, rewriter)
         inputs.append(operand if apart is None else apart)
     return rewriter.emit(node.key, inputs, node.attributes) if found == 1 else None
+
+
+def _apart(x: Value, rewriter: Rewriter) -> Value:
+    """[N, R, C] -> [N, 1, R, C], in front of the transpose of keys."""
+    node = x.producer
+    if node is not None and node.key == "Transpose" and node.attributes.get("perm") == matrix_transpose(3):
+        inner = rewriter.emit("Unsqueeze", [node.required(0), rewriter.ints([1])])
+        return rewriter.emit("Transpose", [inner], {"perm": matrix_transpose(4)})
+    return rewriter.emit("Unsqueeze", [x, rewriter.ints([1])])

@@ -108,7 +108,7 @@ def _is_causal(keep: Value) -> bool:
     if node is None or node.key != "LessOrEqual" or keep.type.known_shape is None or keep.rank != 2:
         return False
     view = node.required(0).producer
-    columns = view.required(0).producer if view is not None and view.key == "Reshape" else None
+    columns = view.required(0).producer if view is not None and view.key in ("Reshape", "Unsqueeze") else None
     return columns is not None and columns.key == "Range"
 
 

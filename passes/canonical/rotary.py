@@ -130,6 +130,14 @@ def _is_for_all_heads(angles: Value, x: Value) -> bool:
 
 def _is_doubled(value: Value) -> bool:
     """Whether the two halves of the last axis are equal."""
+    step: Value | bool = value
+    while not isinstance(step, bool):
+        step = _is_doubled_or_as(step)
+    return step
+
+
+def _is_doubled_or_as(value: Value) -> Value | bool:
+    """Whether the halves are equal; or the operand whose halves must be for that."""
     if value.constant is not None:
         return _has_equal_halves(value.constant)
     node = value.producer
@@ -140,23 +148,19 @@ def _is_doubled(value: Value) -> bool:
         return same and attribute(node, "axis") in (-1, value.rank - 1)
     x = node.required(0)
     if node.key in EACH_ALONE or (node.key in ("Mul", "Add") and scalar_of(node.input(1)) is not None):
-        return _is_doubled(x)
+        return x
     if x.type.known_shape is None or x.rank == 0 or x.shape[-1] != value.shape[-1]:
         return False
+    follows = False
     if node.key == "Reshape":
         half = exact_div(value.shape[-1], 2)
-        return (
-            half is not None
-            and static_target((*x.shape[:-1], half), (*value.shape[:-1], half)) is not None
-            and _is_doubled(x)
-        )
-    if node.key == "Gather":
-        return attribute(node, "axis") == 0 and x.rank > 1 and _is_doubled(x)
-    if node.key == "Slice":
+        follows = half is not None and static_target((*x.shape[:-1], half), (*value.shape[:-1], half)) is not None
+    elif node.key == "Gather":
+        follows = attribute(node, "axis") == 0 and x.rank > 1
+    elif node.key == "Slice":
         axes = node.input(3)
-        last_whole = axes is not None and axes.content is not None and not {-1, x.rank - 1} & set(axes.content)
-        return last_whole and _is_doubled(x)
-    return False
+        follows = axes is not None and axes.content is not None and not {-1, x.rank - 1} & set(axes.content)
+    return x if follows else False
 
 
 def _has_equal_halves(constant: Constant) -> bool:
@@ -169,18 +173,24 @@ def _has_equal_halves(constant: Constant) -> bool:
 
 def _halve(value: Value, rewriter: Rewriter) -> Value:
     """The first half of a value whose halves are equal (`_is_doubled`), computed without the second."""
+    path: list[Value] = []  # from the value to where the halves are put together
+    while value.constant is None and value.producer is not None and value.producer.key != "Concat":
+        path.append(value)
+        value = value.producer.required(0)
     if value.constant is not None:
-        return rewriter.constant(sliced(value.constant, -1, 0, value.constant.shape[-1] // 2))
-    node = value.producer
-    if node is None:
-        return value
-    if node.key == "Concat":
-        return node.required(0)
-    inner = _halve(node.required(0), rewriter)
-    if node.key == "Reshape":
-        target = static_target(inner.shape, (*value.shape[:-1], inner.shape[-1]))
-        return rewriter.emit("Reshape", [inner, rewriter.ints(target or [])])
-    return rewriter.emit(node.key, [inner, *node.inputs[1:]], node.attributes)
+        half = rewriter.constant(sliced(value.constant, -1, 0, value.constant.shape[-1] // 2))
+    else:
+        half = value if value.producer is None else value.producer.required(0)
+    for whole in reversed(path):
+        node = whole.producer
+        if node is None:
+            continue
+        if node.key == "Reshape":
+            target = static_target(half.shape, (*whole.shape[:-1], half.shape[-1]))
+            half = rewriter.emit("Reshape", [half, rewriter.ints(target or [])])
+        else:
+            half = rewriter.emit(node.key, [half, *node.inputs[1:]], node.attributes)
+    return half
 
 
 def batched(value: Value, x: Value, rewriter: Rewriter) -> Value:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tfgraph.errors import DTypeError, ShapeError, UnknownOperatorError
-from tfgraph.ir.build import add_array, add_node
+from tfgraph.ir.build import add_array, add_node, refresh_types
 from tfgraph.ir.dims import symbol
 from tfgraph.ir.dtypes import DType
 from tfgraph.ir.graph import Graph, Source
+from tfgraph.ir.types import TensorType
 from tfgraph.ir.verify import verify
 
 
@@ -85,3 +86,27 @@ def test_what_makes_no_sense_is_refused(
         add_node(empty, key, [empty.inputs["x"]], attributes)
     assert str(empty) == before
     verify(empty)
+
+
+def test_refreshing_keeps_what_a_file_declared_and_inference_cannot_tell():
+    """A reshape to a shape that only running tells has no rank of its own, nor has what follows it."""
+    graph = Graph("g")
+    x, shape = graph.add_input("x", DType.FLOAT32, (symbol("n"), 8)), graph.add_input("shape", DType.INT64, (symbol("k"),))
+    reshaped = add_node(graph, "Reshape", [x, shape])
+    root = add_node(graph, "Sqrt", [reshaped.output])
+    assert root.output.type.known_shape is None
+    reshaped.output.type = TensorType(DType.FLOAT32, (symbol("n"), 2, 4))
+    refresh_types(graph)
+    assert reshaped.output.type.known_shape == root.output.type.known_shape == (symbol("n"), 2, 4)
+
+
+def test_refreshing_keeps_numbers_and_takes_new_names():
+    graph = Graph("g")
+    x = graph.add_input("x", DType.FLOAT32, (symbol("n"), symbol("m")))
+    root = add_node(graph, "Sqrt", [x])
+    root.output.type = TensorType(DType.FLOAT32, (symbol("old"), 7))
+    refresh_types(graph)
+    assert root.output.type.known_shape == (symbol("n"), 7)
+    root.output.type = TensorType(DType.FLOAT32, (7,))  # of another rank: wrong, so inference stands
+    refresh_types(graph)
+    assert root.output.type.known_shape == (symbol("n"), symbol("m"))

@@ -161,6 +161,19 @@ def test_a_lower_bound_is_found_where_it_is_plain() -> None:
     assert not is_at_least(maximum(seq - 9, -3) * past, -3)
 
 
+def test_an_extremum_of_an_extremum_and_one_of_its_parts_is_the_inner_one() -> None:
+    x, y = symbol("x"), symbol("y")
+    assert maximum(maximum(x, y), y) == maximum(y, maximum(x, y)) == maximum(x, y)
+    assert minimum(x, minimum(x, y)) == minimum(x, y)
+    assert maximum(minimum(x, y), y) != minimum(x, y)
+
+
+def test_a_quotient_is_divided_by_dividing_once() -> None:
+    x = symbol("x")
+    assert floordiv(floordiv(x, 4), 2) == floordiv(x, 8)
+    assert floordiv(floordiv(x, 4), -2) != floordiv(x, -8)
+
+
 def test_an_extremum_that_is_known_is_simplified() -> None:
     seq, past = symbol("seq"), symbol("past")
     assert maximum(past + seq, seq) == past + seq

@@ -169,9 +169,7 @@ def test_what_no_one_reads_of_a_definition_is_not_written(graph_of, op):
 def test_a_primitive_that_came_later_is_an_error(graph_of, op):
     old = Capabilities("old", opset=12, ir_version=7)
     graph = graph_of(lambda x: op("Trilu", x), x="4 4")
-    with pytest.raises(
-        TargetError, match=r"Trilu 'Trilu' \(.*\) cannot be lowered for old: Trilu came with opset 14"
-    ):
+    with pytest.raises(TargetError, match=r"Trilu 'Trilu' \(.*\) cannot be lowered for old: Trilu came with opset 14"):
         legalise(graph, old)
 
 

@@ -12,6 +12,7 @@ from tfgraph.ir.constant import ArrayConstant
 from tfgraph.ir.graph import Attribute, Graph, Node, Source, Value
 from tfgraph.ir.infer import infer_types
 from tfgraph.ir.optable import REQUIRED, OpSpec, find_spec, get_spec
+from tfgraph.ir.types import TensorType
 
 
 def add_node(
@@ -55,7 +56,10 @@ def add_node(
 
 
 def refresh_types(graph: Graph) -> None:
-    """Infer the types of all results anew, in order; those of operators that the table lacks stay as they are."""
+    """Infer the types of all results anew, in order; those of operators that the table lacks stay as they are.
+
+    What was known better stays known: a rank, or a size as a number, that a file declared and inference cannot tell.
+    """
     for node in graph:
         spec = find_spec(node.key)
         if spec is None:
@@ -63,7 +67,20 @@ def refresh_types(graph: Graph) -> None:
         operands = [None if value is None else value.type for value in node.inputs]
         types = infer_types(spec, operands, node.attributes, len(node.outputs), node.outputs[0].name)
         for value, type_ in zip(node.outputs, types, strict=False):
-            value.type = type_
+            value.type = _sharper(type_, value.type)
+
+
+def _sharper(inferred: TensorType, known: TensorType) -> TensorType:
+    """`inferred`, with what only `known`, an older type of the same value, says of its shape."""
+    new, old = inferred.known_shape, known.known_shape
+    if old is None or new == old or inferred.dtype is not known.dtype:
+        return inferred
+    if new is None:
+        return TensorType(inferred.dtype, old)
+    if len(new) != len(old):
+        return inferred
+    shape = tuple(b if isinstance(b, int) and not isinstance(a, int) else a for a, b in zip(new, old, strict=True))
+    return inferred if shape == new else TensorType(inferred.dtype, shape, inferred.content)
 
 
 def check_attributes(spec: OpSpec, given: Mapping[str, Attribute]) -> dict[str, Attribute]:

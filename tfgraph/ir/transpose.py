@@ -14,7 +14,7 @@ from tfgraph.ir.constant import Array
 
 UNIT_BYTES: Final = 16
 _UNIT: Final = np.dtype(np.complex128)  # the widest element that numpy copies as a whole; its bits are never looked at
-_TILE_ROWS: Final = 128  # of the source: with 64 units that is 128 KB
+_TILE_ROWS: Final = 256  # of the source: with 64 units that is 256 KB
 _TILE_UNITS: Final = 64
 
 

@@ -197,6 +197,49 @@ def test_pages_of_large_files_are_given_up_behind_the_writing(keep: bool, tmp_pa
     assert (tmp_path / "data").read_bytes() == b"".join(bytes([index]) * 100 for index in range(5))
 
 
+@pytest.mark.skipif(not hasattr(os, "O_DIRECT"), reason="this system has no direct writing")
+@pytest.mark.parametrize("refused", [None, "opening", "writing"])
+def test_large_files_are_written_directly_where_the_system_takes_it(
+    refused: str | None, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """Panels of whole pages in whole pages; what is not goes the usual way, and so does all if direct writing fails."""
+    monkeypatch.setattr(data_file, "KEPT_BYTES", 10)
+    direct: list[int] = []
+    real_open, real_write = os.open, os.pwrite
+
+    def open_file(path: Any, flags: int, *rest: Any, **options: Any) -> int:
+        if refused == "opening" and flags & os.O_DIRECT:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return real_open(path, flags & ~os.O_DIRECT, *rest, **options)  # the disk of the tests may not take it
+
+    def write(file: int, content: memoryview, offset: int) -> int:
+        direct.append(offset)
+        if refused == "writing":
+            raise OSError(errno.EINVAL, "Invalid argument")
+        assert np.frombuffer(content, np.uint8).ctypes.data % 4096 == 0
+        return real_write(file, content[: len(content) // 2], offset)
+
+    monkeypatch.setattr(os, "open", open_file)
+    monkeypatch.setattr(os, "pwrite", write)
+    pieces = [(0, 8192), (8192, 100), (12288, 4096), (16384, 5000)]
+    with DataFile(tmp_path / "data", 21384, lambda _count: None) as file:
+        for index, (offset, count) in enumerate(pieces):
+            panel = file.panel(count)
+            panel[:count] = index + 1
+            file.write(panel, count, offset)
+    assert direct == {None: [0, 12288], "opening": [], "writing": [0]}[refused]
+    content = (tmp_path / "data").read_bytes()
+    assert content == b"\1" * 8192 + b"\2" * 100 + bytes(3996) + b"\3" * 4096 + b"\4" * 5000
+
+
+def test_files_that_are_not_kept_hold_the_same(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(data_file, "KEPT_BYTES", 10)
+    matrix, vector = on_disk(tmp_path, (1024, 512)), on_disk(tmp_path, (1000,))
+    found = written(model_of(transposed(matrix, (1, 0)), vector, matrix), tmp_path)
+    for array, expected in zip(found, (matrix.numpy().T, vector.numpy(), matrix.numpy()), strict=True):
+        np.testing.assert_array_equal(array, expected)
+
+
 class Watched(Constant):
     """A weight that says when it is read."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from tfgraph.dsl import functional as F
 from tfgraph.ir.copy import copy_graph
@@ -276,12 +277,19 @@ def test_what_replaces_scores_otherwise_stays(leaves):
 
     leaves("mask_by_where", shown, **shapes)
 
-    def causal(q, k):
-        rows, columns = (F.arange(0, size) for size in (5, 7))
-        keep = F.unsqueeze(columns, (0,)) <= F.unsqueeze(rows, (1,))
-        return F.softmax(F.where(keep, scores_of(q, k), -1e9))
-
     leaves("mask_by_where", causal, q=shapes["q"], k=shapes["k"])
+
+
+def causal(q, k, number=LOWEST):
+    rows, columns = (F.arange(0, size) for size in (5, 7))
+    keep = F.unsqueeze(columns, (0,)) <= F.unsqueeze(rows, (1,))
+    return F.softmax(F.where(keep, scores_of(q, k), number))
+
+
+@pytest.mark.parametrize("number", [-1e9, -np.inf])
+def test_a_causal_mask_hides_by_the_lowest_number(fires, number):
+    kept = {"Range": 2, "Unsqueeze": 2, "LessOrEqual": 1, "Transpose": 1, "MatMul": 1, "Where": 1, "Softmax": 1}
+    fires("mask_by_where", lambda q, k: causal(q, k, number), kept, q=KEEP["q"], k=KEEP["k"])
 
 
 def test_a_mask_that_multiplies_and_subtracts_is_a_choice(fires, leaves):

@@ -53,9 +53,9 @@ def test_a_bias_is_added_to_scores_over_separate_heads(fires):
     def scaled(q, k, bias):
         return folded_scores(q, k, bias, 0.25)
 
-    after = fires("unflatten_biased_scores", folded_scores, UNFOLDED, sizes=({}, {"batch": 1}), **BIASED)
+    after = fires("unflatten_masked_scores", folded_scores, UNFOLDED, sizes=({}, {"batch": 1}), **BIASED)
     assert [node.output.rank for node in after if node.key == "Add"] == [4]
-    fires("unflatten_biased_scores", scaled, {**UNFOLDED, "Mul": 1}, sizes=({}, {"batch": 1}), **BIASED)
+    fires("unflatten_masked_scores", scaled, {**UNFOLDED, "Mul": 1}, sizes=({}, {"batch": 1}), **BIASED)
 
 
 def test_sums_that_are_no_scores_or_are_read_elsewhere_stay(leaves):
@@ -63,7 +63,7 @@ def test_sums_that_are_no_scores_or_are_read_elsewhere_stay(leaves):
         flat = F.reshape(q, (q.shape[0] * 4, q.shape[2], 8)) + F.reshape(bias, (q.shape[0] * 4, 1, 8))
         return F.reshape(flat, q.shape)
 
-    leaves("unflatten_biased_scores", no_product, q="batch 4 seq 8", bias="batch 4 8")
+    leaves("unflatten_masked_scores", no_product, q="batch 4 seq 8", bias="batch 4 8")
 
     def shared(q, k, bias):
         batch, heads, seq, _ = q.shape
@@ -71,4 +71,4 @@ def test_sums_that_are_no_scores_or_are_read_elsewhere_stay(leaves):
         total = flat + F.reshape(bias, (8, 1, 5))
         return F.reshape(total, (batch, heads, seq, seq)), total
 
-    leaves("unflatten_biased_scores", shared, q="2 4 5 8", k="2 4 5 8", bias="2 4 5")
+    leaves("unflatten_masked_scores", shared, q="2 4 5 8", k="2 4 5 8", bias="2 4 5")

@@ -131,6 +131,10 @@ def test_a_batch_that_is_regrouped_or_read_twice_stays(leaves):
         ("bsnd,ndh->bsh", ("batch seq 4 6", "4 6 8"), {"Transpose": 3, "MatMul": 1, "Reshape": 2}),
         ("ij,jk->ki", ("batch 8", "8 6"), {"Transpose": 3, "MatMul": 1}),
         (" i j , j k -> i k ", ("batch 8", "8 6"), {"Transpose": 3, "MatMul": 1}),
+        ("...ij,...jk->...ik", ("batch 3 4 8", "batch 3 8 6"), {"Transpose": 3, "MatMul": 1}),
+        ("... i d, ... j d -> ... i j", ("batch 4 8", "batch 6 8"), {"Transpose": 3, "MatMul": 1}),
+        ("...ij,jk->...ik", ("batch 3 4 8", "8 6"), {"Transpose": 3, "MatMul": 1}),
+        ("bkhd,bqhd->bhqk", ("batch keys 4 8", "batch 5 4 8"), {"Transpose": 3, "MatMul": 1}),
         ("i,i->", ("8", "8"), {"Transpose": 3, "MatMul": 1, "Reshape": 2}),
     ],
 )
@@ -143,7 +147,8 @@ def test_an_einsum_is_a_matrix_product(fires, op, equation, shapes, expected):
     ("equation", "shapes"),
     [
         ("ij,jk", ("batch 8", "8 6")),  # no result named
-        ("...ij,...jk->...ik", ("batch 4 8", "batch 8 6")),
+        ("...ij,...jk->...i", ("batch 4 8", "batch 8 6")),  # sums over a letter of one operand
+        ("...ij,...jk->...ik", ("batch 3 4 8", "3 8 6")),  # dots of different ranks
         ("ii,ij->j", ("8 8", "8 6")),  # a diagonal
         ("ij,ik->i", ("batch 8", "batch 6")),  # sums over a letter of one operand
         ("ij,ij->ij", ("batch 8", "batch 8")),  # nothing is summed

@@ -118,3 +118,16 @@ def test_what_is_no_rotation_stays(leaves):
         leaves("rotate_by_halves", forward, x="1 3 6 8")
     leaves("rotate_by_halves", of_another, x="1 3 6 8", y="1 3 6 8")
     leaves("rotate_by_halves", of_three_axes, x="3 6 8")
+
+
+def test_angles_at_the_end_of_a_long_chain(fires):
+    """Longer than Python's stack is deep."""
+
+    def given(x, angles):
+        both = with_heads(F.concat([angles, angles], -1))
+        for _ in range(1500):
+            both = F.sin(both)
+        return rotate(x, F.cos(both), F.sin(both))
+
+    expected = {**TURNED, "Cos": 1, "Sin": 2 * 1500 + 1, "Reshape": 2}
+    fires("rotate_by_halves", given, expected, x="batch 3 seq 8", angles="batch seq 4")
