@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tfgraph.checkpoints import read_config
 from tfgraph.checkpoints.folder import CONFIG_FILE, GENERATION_FILE
-from tfgraph.compiler import CompiledModel, compile
+from tfgraph.compiler import CompiledModel, Traceable, compile
 from tfgraph.errors import CheckpointError, ConfigError, ExportError, VerificationError
 from tfgraph.ir.graph import Graph
 from tfgraph.manifest import MANIFEST_FILE, WEIGHTS_FILE, GraphFile, Manifest, interface_of, read_manifest
@@ -45,7 +45,7 @@ class Progress:
 
 
 def export(
-    model: Pretrained | Graph | Module,
+    model: Pretrained | Graph | Module | Traceable,
     out: str | Path,
     *,
     target: str = "cpu",
@@ -65,7 +65,7 @@ def export(
     gives the same bytes.
 
     Args:
-        model: a loaded checkpoint, a graph, or a module together with `inputs`.
+        model: a loaded checkpoint, a graph, a module together with `inputs`, or one of `tfgraph.models.build`.
         out: the folder; its parent must exist.
         target: the name of a target, such as "cpu" or "onnx".
         inputs: for a module, what to trace it with.
