@@ -39,6 +39,6 @@ def test_twice_is_once(choices, mask, past, target):
 
 @pytest.mark.slow
 @given(**GIVEN)
-@settings(SETTINGS, max_examples=300)
+@settings(SETTINGS, max_examples=150)
 def test_twice_is_once_in_many_cases(choices, mask, past, target):
     check(choices, mask, past, target)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from tfgraph.collector import without_collector
 from tfgraph.cost import Cost, estimate
 from tfgraph.errors import ExportError, VerificationError
 from tfgraph.outline import Outline, outline
@@ -99,18 +100,19 @@ def optimize_onnx(
     source, destination = Path(src), Path(dst)
     if not destination.parent.is_dir():
         raise ExportError(f"cannot write {destination}: the folder {destination.parent} does not exist. Make it first")
-    proto, _ = load_model(source)
-    graph = from_onnx(proto, path=source)
 
     def optimising(_name: str, done: int, total: int) -> None:
         _tell(on_progress, "optimise", done, total)
 
-    compiled = compile(graph, target=target, on_progress=optimising)
-    number_names(compiled.graph)
-    report = _describe(graph, compiled.graph, compiled.report)
-    model = compiled.to_onnx_ir()
-    keep_identity(model, proto)
-    del proto
+    with without_collector():
+        proto, _ = load_model(source)
+        graph = from_onnx(proto, path=source)
+        compiled = compile(graph, target=target, on_progress=optimising)
+        number_names(compiled.graph)
+        report = _describe(graph, compiled.graph, compiled.report)
+        model = compiled.to_onnx_ir()
+        keep_identity(model, proto)
+        del proto
 
     def check(written: Path) -> None:
         try:

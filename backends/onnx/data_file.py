@@ -13,6 +13,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
@@ -144,4 +145,5 @@ class _Pages:
 
     def _advise(self, start: int) -> None:
         if start >= 0:
-            os.posix_fadvise(self._descriptor, start, _STRETCH_BYTES, os.POSIX_FADV_DONTNEED)
+            with suppress(OSError):  # it is only advice
+                os.posix_fadvise(self._descriptor, start, _STRETCH_BYTES, os.POSIX_FADV_DONTNEED)

@@ -29,8 +29,7 @@ def open_ahead(constants: Sequence[Constant]) -> Iterator[Iterator[Matrix]]:
     Raises:
         CheckpointError: (when the matrix is asked for) its file is gone, or shorter than it was.
     """
-    with ExitStack() as everything:
-        thread = everything.enter_context(ThreadPoolExecutor(1, thread_name_prefix="tfgraph-open-ahead"))
+    with ExitStack() as everything, ThreadPoolExecutor(1, thread_name_prefix="tfgraph-open-ahead") as thread:
         scratch = Scratch()
 
         def start(constant: Constant) -> _Opened:

@@ -22,7 +22,7 @@ import transformers
 from families import FAMILIES, Family
 
 _GELUS = {"GELUActivation", "NewGELUActivation", "FastGELUActivation", "PytorchGELUTanh", "GELU", "QuickGELUActivation"}
-_NORMS = ("LayerNorm", "RMSNorm", "Norm1p", "T5DenseNorm")
+_NORMS = ("LayerNorm", "RMSNorm", "Norm1p", "Norm1P", "T5DenseNorm")
 _GELUS |= {"BloomGelu", "GELUTanh", "ClippedGELUActivation"}
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tfgraph.errors import CheckpointError
+from tfgraph.errors import CheckpointError, GraphError
 from tfgraph.ir.blocks import Scratch, open_matrix
 from tfgraph.ir.constant import ArrayConstant, Constant, FileConstant
 from tfgraph.ir.dtypes import DType
@@ -129,6 +129,16 @@ def test_scratch_memory_is_used_again() -> None:
             assert other.ctypes.data == first.ctypes.data
     with scratch.take(300) as larger:
         assert larger.nbytes >= 300
+
+
+def test_a_constant_that_reads_as_something_else_is_refused() -> None:
+    class Wrong(Constant):
+        def numpy(self) -> np.ndarray:
+            return np.zeros((3, 2), np.float32)
+
+    for shape, dtype in (((2, 3), DType.FLOAT32), ((3, 2), DType.FLOAT16)):
+        with pytest.raises(GraphError, match=r"Wrong\(float(16|32)\[\d, \d\]\) reads as float32\[3, 2\]"):
+            read(Wrong(dtype, shape), 9, 9, 2**28)
 
 
 def test_a_file_that_is_gone_or_cut_short_is_named(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from tfgraph.errors import CheckpointError
+from tfgraph.errors import CheckpointError, GraphError
 from tfgraph.ir.constant import Array, Constant, Derived, FileConstant, ends_early
 from tfgraph.ir.transpose import UNIT_BYTES, transpose_into
 
@@ -75,7 +75,7 @@ def open_matrix(constant: Constant, scratch: Scratch | None = None, strip_bytes:
 
     Raises:
         CheckpointError: (also from `read`) the file is gone, or shorter than it was.
-        GraphError: (also from `read`) a function gave another shape or dtype than was declared.
+        GraphError: a constant reads as another shape or dtype than it says.
     """
     with ExitStack() as stack:
         yield _open(constant, stack, scratch or Scratch(), strip_bytes)
@@ -109,7 +109,10 @@ class _Whole:
 
     def __init__(self, constant: Constant) -> None:
         self.shape = _matrix_shape(constant)
-        self._elements = constant.numpy().reshape(self.shape)
+        elements = constant.numpy()
+        if elements.shape != constant.shape or elements.dtype != constant.dtype.numpy():
+            raise GraphError(f"{constant!r} reads as {elements.dtype}{list(elements.shape)}")
+        self._elements = elements.reshape(self.shape)
 
     def prepare(self) -> None:
         return

@@ -277,6 +277,18 @@ def test_weights_too_large_for_each_other_are_read_one_at_a_time(monkeypatch: An
     assert read == ["a", "b"]
 
 
+def test_what_is_still_being_opened_is_closed_as_well(tmp_path: Path) -> None:
+    """Leaving at once, while the second file is opened: nothing of it stays open."""
+    constants = [transposed(on_disk(tmp_path, (size, 64)), (1, 0)) for size in (30, 40)]
+    for _ in range(20):
+        with open_ahead.open_ahead(constants) as matrices:
+            matrix = next(matrices)
+        assert matrix.shape == (64, 30)
+    if sys.platform == "linux":
+        names = [os.readlink(path) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+        assert not [name for name in names if name.startswith(str(tmp_path))]
+
+
 def test_a_weight_that_cannot_be_read_stops_where_it_is_wanted() -> None:
     with open_ahead.open_ahead([Watched("a", []), Watched("broken", [])]) as matrices:
         assert next(matrices).shape == (1000, 1)
