@@ -14,10 +14,14 @@ from tfgraph.ir.graph import Graph, Value
 def number_names(graph: Graph) -> None:
     """Give each result that is called like its operator (`Transpose_4`) the first free such name, in order.
 
-    Results that are outputs get the output's name, which is what a file calls them.
+    Results that are outputs get the output's name, which is what a file calls them. Those that nothing reads, which a
+    file may leave out, are named last, after the first result of their node.
     """
     outputs = set(graph.outputs.values())
     _name_outputs(graph)
+    unread = [value for node in graph for value in node.outputs[1:] if not value.num_uses]
+    for index, value in enumerate(unread):
+        graph.rename(value, f"{index} is not read")
     made_up = [
         (value, node.op)
         for node in graph
@@ -35,6 +39,10 @@ def number_names(graph: Graph) -> None:
             name = f"{op}_{counters[op]}"
         graph.rename(value, name)
         taken.add(name)
+    for value in unread:
+        node = value.producer
+        if node is not None:
+            graph.rename(value, graph.free_name(f"{node.output.name}.{node.outputs.index(value)}"))
 
 
 def _name_outputs(graph: Graph) -> None:

@@ -79,10 +79,8 @@ class OperandOrders:
             if second.constant is None or b.constant is None:
                 if first is second:
                     return [pairs]
-                exchanged = [(first, b), (second, a)]
-                if first in self._free and second in self._free:
-                    return [pairs, exchanged]  # both fit: what is matched again must not be turned round each time
-                return [exchanged, pairs]
+                # As they stand first: where both orders fit, what is matched again must not be turned round each time.
+                return [pairs, [(first, b), (second, a)]]
         pairs.reverse()
         return [pairs]
 
@@ -92,7 +90,8 @@ class OperandOrders:
             return ways
         fits = [self._fit_all(way) for way in ways]
         possible = [way for way, (whole, _) in zip(ways, fits, strict=True) if whole]
-        return possible or [max(zip(ways, fits, strict=True), key=lambda each: each[1][1])[0]]
+        most = max(count for _, count in fits)
+        return possible or [[way for way, (_, count) in zip(ways, fits, strict=True) if count == most][-1]]
 
     def _fit_all(self, way: Way) -> tuple[bool, int]:
         fits = [self._fit(wanted, given) for wanted, given in way]

@@ -77,7 +77,9 @@ def test_a_damaged_manifest(tmp_path, change, message):
 
 def test_a_manifest_of_another_format(tmp_path):
     (tmp_path / MANIFEST_FILE).write_text('{"format": 3, "tfgraph_version": "9.9"}')
-    with pytest.raises(ConfigError, match=r"has the format 3, .* reads the formats 1 and 2: use the tfgraph .*\(9\.9\)"):
+    with pytest.raises(
+        ConfigError, match=r"has the format 3, .* reads the formats 1 and 2: use the tfgraph .*\(9\.9\)"
+    ):
         read_manifest(tmp_path)
 
 

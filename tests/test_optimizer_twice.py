@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import tfgraph as tg
@@ -15,7 +15,11 @@ from tfgraph.dsl.trace import trace
 from tfgraph.targets import target_names
 
 GIVEN = {**{name: ARGUMENTS[name] for name in ("choices", "mask", "past")}, "target": st.sampled_from(target_names())}
-SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+SETTINGS = settings(
+    deadline=None,
+    phases=[Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 
 
 def check(choices, mask, past, target):
@@ -32,13 +36,13 @@ def check(choices, mask, past, target):
 
 
 @given(**GIVEN)
-@settings(SETTINGS, max_examples=25)
+@settings(SETTINGS, max_examples=10)
 def test_twice_is_once(choices, mask, past, target):
     check(choices, mask, past, target)
 
 
 @pytest.mark.slow
 @given(**GIVEN)
-@settings(SETTINGS, max_examples=150)
+@settings(SETTINGS, max_examples=100)
 def test_twice_is_once_in_many_cases(choices, mask, past, target):
     check(choices, mask, past, target)

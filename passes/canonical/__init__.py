@@ -13,6 +13,7 @@ from tfgraph.passes.canonical.heads import HEADS
 from tfgraph.passes.canonical.linear import LINEAR
 from tfgraph.passes.canonical.masks import MASKS
 from tfgraph.passes.canonical.norms import NORMS
+from tfgraph.passes.canonical.query_groups import QUERY_GROUPS
 from tfgraph.passes.canonical.rotary import ROTARY
 from tfgraph.passes.canonical.rotary_pairs import ROTARY_PAIRS
 from tfgraph.passes.canonical.scales import SCALES
@@ -42,7 +43,7 @@ CANONICAL = RuleSet(
     WINDOWS,
 )
 
-LATE = HEAD_AXIS
+LATE = RuleSet(HEAD_AXIS, QUERY_GROUPS)
 """Rules for what the others have left as it is: applied once nothing of `CANONICAL` fires any more."""
 
 __all__ = ["CANONICAL", "LATE"]

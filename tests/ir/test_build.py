@@ -91,7 +91,10 @@ def test_what_makes_no_sense_is_refused(
 def test_refreshing_keeps_what_a_file_declared_and_inference_cannot_tell():
     """A reshape to a shape that only running tells has no rank of its own, nor has what follows it."""
     graph = Graph("g")
-    x, shape = graph.add_input("x", DType.FLOAT32, (symbol("n"), 8)), graph.add_input("shape", DType.INT64, (symbol("k"),))
+    x, shape = (
+        graph.add_input("x", DType.FLOAT32, (symbol("n"), 8)),
+        graph.add_input("shape", DType.INT64, (symbol("k"),)),
+    )
     reshaped = add_node(graph, "Reshape", [x, shape])
     root = add_node(graph, "Sqrt", [reshaped.output])
     assert root.output.type.known_shape is None

@@ -76,7 +76,9 @@ def test_unreadable_weights(tmp_path, folders):
 
 def test_unknown_model_type(tmp_path, folders):
     message = config_error(folders.write(tmp_path, model_type="bertt"))
-    assert message.startswith(f"{tmp_path / 'config.json'}: unknown model_type 'bertt': did you mean 'bert'? It can be ")
+    assert message.startswith(
+        f"{tmp_path / 'config.json'}: unknown model_type 'bertt': did you mean 'bert'? It can be "
+    )
 
 
 def test_configurations_that_make_no_sense(tmp_path, folders):

@@ -174,11 +174,19 @@ def one_masked_head(x, op):
     return F.matmul(F.softmax(F.where(seen(x), F.matmul(q, swap(k)) * 0.2, LOWEST)), v)
 
 
+def groups_of_queries(x, op):
+    q = F.transpose(F.reshape(projections(x)[0], (*x.shape[:2], 2, 2, 6)), (0, 2, 3, 1, 4))
+    k, v = (F.unsqueeze(split_heads(projection[..., :12], 2), (2,)) for projection in projections(x)[1:])
+    scores = F.where(seen(x), F.matmul(q, swap(k)) * 0.4, -1e9)
+    y = F.matmul(F.softmax(scores), v)
+    return F.reshape(F.transpose(y, (0, 3, 1, 2, 4)), x.shape)
+
+
 SPELLINGS = [
     causal_by_minus_infinity, causal_with_soft_cap, causal_with_alibi, scale_after_the_mask, mask_as_a_boolean_again,
     table_of_ones_multiplied, floor_under_folded_scores, mask_expanded_to_the_scores, softmax_by_hand,
     largest_subtracted, sequence_first, keys_in_columns, scores_of_keys, softmax_over_columns, values_in_columns,
-    einsum_with_dots, einsum_of_keys, one_head, one_masked_head,
+    einsum_with_dots, einsum_of_keys, one_head, one_masked_head, groups_of_queries,
 ]  # fmt: skip
 
 
@@ -216,9 +224,20 @@ def of_a_constant(x, op):
     return F.matmul(F.softmax(F.matmul(x, WEIGHTS[0])), WEIGHTS[1])
 
 
+def groups_with_other_masks(x, op):
+    q, k, v = (F.reshape(projection, (x.shape[0], 2, 2, x.shape[1], 6)) for projection in projections(x))
+    mask = np.array([0.0, -100.0], F32).reshape(1, 1, 2, 1, 1)
+    return F.matmul(F.softmax(F.matmul(q, swap(k[:, :, :1])) + mask), v[:, :, :1])
+
+
 def other_axis(x, op):
     q, k, v = projections(x)
     return F.matmul(F.softmax(F.matmul(q, swap(k)), 0), v)
+
+
+def test_groups_that_a_mask_tells_apart_stay(optimise, target_with, op):
+    done = optimise(lambda x: groups_with_other_masks(x, op), target_with("heads"), x="batch seq 24", sizes=SIZES)
+    assert "Attention" not in done.operators
 
 
 @pytest.mark.parametrize("lookalike", [folded_but_shown, of_a_constant, other_axis], ids=lambda form: form.__name__)
