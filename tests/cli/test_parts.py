@@ -49,9 +49,7 @@ def out(cli, t5_checkpoint, tmp_path) -> Path:
 def test_show_shows_each_graph(cli, out):
     done = cli("show", out, "--size", "past=7")
     assert (done.code, done.stderr) == (0, "")
-    assert (
-        f"{out}: export, target cpu, model_type t5, task text-generation, part encoder" in done.stdout
-    )
+    assert f"{out}: export, target cpu, model_type t5, task text-generation, part encoder" in done.stdout
     assert "part decoder" in done.stdout
     found = cli("show", out, "--json", "--size", "encoder_seq=9").json
     assert found["model"]["task"] == "text-generation"
