@@ -1,6 +1,7 @@
 """Live exports of many families: everything that can be fused is, and the numbers stay (slow; `make parity`).
 
-A few families stand for the rest, which takes a quarter of an hour on two cores: `TFGRAPH_EXPORTS=all make parity` runs every one.
+A few families stand for the rest, which takes a quarter of an hour on two cores: `TFGRAPH_EXPORTS=all make parity` runs
+every one.
 Each family is exported by a process of its own (`export_family.py`) with a time limit. What an exporter cannot write,
 or writes wrong by itself, is skipped with its complaint.
 """
