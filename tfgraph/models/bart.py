@@ -77,10 +77,6 @@ class BartConfig(Seq2SeqConfig):
 
     @classmethod
     def _spelled_out(cls, given: Mapping[str, Any], source: str) -> Mapping[str, Any]:
-        return given if "id2label" in given else {"num_labels": _NUM_LABELS, **given}
-
-    @classmethod
-    def _refuse_unsupported(cls, given: Mapping[str, Any], source: str) -> None:
         built = {
             "is_decoder": False,
             "normalize_before": False,
@@ -90,6 +86,7 @@ class BartConfig(Seq2SeqConfig):
             "extra_pos_embeddings": POSITION_OFFSET,
         }
         require_settings(given, source, built)
+        return given if "id2label" in given else {"num_labels": _NUM_LABELS, **given}
 
 
 class BartModel(Seq2SeqModel):

@@ -5,35 +5,28 @@ A family adds the settings of its own in a subclass, in its own file, with its p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
 
 from tfgraph.dsl.layers.activations import get_activation
 from tfgraph.dsl.layers.choices import require_divides, require_positive
 from tfgraph.errors import ConfigError
-from tfgraph.models.config_fields import read_fields, read_labels
+from tfgraph.models.text_config import TextConfig
 
 
 @dataclass(frozen=True)
-class DecoderConfig:
+class DecoderConfig(TextConfig):
     """The sizes and choices of a decoder over tokens, under the commonest of Hugging Face's names.
 
     Attributes:
-        aliases: other names that the family's `config.json` has for a field: theirs to ours.
         intermediate_size: features inside the MLP; four times the hidden size if not given.
         num_key_value_heads: heads of key and value; as many as of the query if not given.
         head_dim: features of a head; the hidden size divided by the heads if not given.
         norm_eps: what normalisations add to the variance.
         tie_word_embeddings: the matrix that predicts tokens is the table of word embeddings.
-        labels: the names of a classifier's classes, in the order of its logits.
 
     Raises:
         ConfigError: a size below 1, heads that do not divide, an unknown activation, no labels.
     """
-
-    model_type: ClassVar[str]
-    aliases: ClassVar[Mapping[str, str]] = {}
 
     vocab_size: int
     hidden_size: int
@@ -82,38 +75,3 @@ class DecoderConfig:
     def mlp_size(self) -> int:
         """Features inside the MLP."""
         return 4 * self.hidden_size if self.intermediate_size is None else self.intermediate_size
-
-    @property
-    def num_labels(self) -> int:
-        """How many classes a classifier tells apart."""
-        return len(self.labels)
-
-    @property
-    def max_length(self) -> int | None:
-        """The longest text that the model takes or writes, in tokens; None where its positions have no limit."""
-        return self.max_position_embeddings
-
-    @classmethod
-    def from_dict(cls, given: Mapping[str, Any], source: str = "config.json") -> Self:
-        """The configuration that the object in a `config.json` describes. `source` is what an error calls it.
-
-        Raises:
-            ConfigError: a setting is missing, of a wrong type, contradicts another, or asks for something that is not
-                built here.
-        """
-        values = {**read_fields(cls, given, source, cls.aliases), **cls._read_more(given, source)}
-        labels = read_labels(given, source)
-        cls._refuse_unsupported(given, source)
-        try:
-            return cls(**values, labels=labels)
-        except ConfigError as error:
-            raise ConfigError(f"{source}: {error}") from None
-
-    @classmethod
-    def _refuse_unsupported(cls, given: Mapping[str, Any], source: str) -> None:
-        """Refuse settings that the family's models would ignore."""
-
-    @classmethod
-    def _read_more(cls, given: Mapping[str, Any], source: str) -> dict[str, Any]:
-        """The family's fields that a configuration does not have under a name of their own."""
-        return {}

@@ -7,31 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any
 
 from tfgraph.dsl.layers.activations import get_activation
 from tfgraph.dsl.layers.choices import require_divides, require_positive
 from tfgraph.errors import ConfigError
-from tfgraph.models.config_fields import read_fields, read_labels
+from tfgraph.models.text_config import TextConfig
 
 
 @dataclass(frozen=True)
-class EncoderConfig:
+class EncoderConfig(TextConfig):
     """The sizes and choices of an encoder over tokens, under Hugging Face's names.
 
     Attributes:
-        aliases: other names that the family's `config.json` has for a field: theirs to ours.
         type_vocab_size: kinds of tokens, such as those of a first and a second text; None for an encoder without them.
         prediction_act: the activation of the head that predicts tokens; `hidden_act` if not given (Megatron-LM).
         tie_word_embeddings: the matrix that predicts tokens is the table of word embeddings.
-        labels: the names of a classifier's classes, in the order of its logits.
 
     Raises:
         ConfigError: a size below 1, heads that do not divide the hidden size, an unknown activation, no labels.
     """
-
-    model_type: ClassVar[str]
-    aliases: ClassVar[Mapping[str, str]] = {}
 
     vocab_size: int
     hidden_size: int
@@ -63,32 +58,6 @@ class EncoderConfig:
             raise ConfigError(f"layer_norm_eps is {self.layer_norm_eps}: expected a positive number such as 1e-12")
         if not self.labels:
             raise ConfigError("labels is empty: a classifier needs at least one label")
-
-    @property
-    def num_labels(self) -> int:
-        """How many classes a classifier tells apart."""
-        return len(self.labels)
-
-    @property
-    def max_length(self) -> int:
-        """The longest input that the model takes, in tokens."""
-        return self.max_position_embeddings
-
-    @classmethod
-    def from_dict(cls, given: Mapping[str, Any], source: str = "config.json") -> Self:
-        """The configuration that the object in a `config.json` describes. `source` is what an error calls it.
-
-        Raises:
-            ConfigError: a setting is missing, of a wrong type, contradicts another, or asks for something that is not
-                built here: a decoder, or positions that are not learned absolute ones.
-        """
-        values = read_fields(cls, given, source, cls.aliases)
-        labels = read_labels(given, source)
-        cls._refuse_unsupported(given, source)
-        try:
-            return cls(**values, labels=labels)
-        except ConfigError as error:
-            raise ConfigError(f"{source}: {error}") from None
 
     @classmethod
     def _refuse_unsupported(cls, given: Mapping[str, Any], source: str) -> None:

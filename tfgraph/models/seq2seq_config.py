@@ -5,38 +5,30 @@ A family adds the settings of its own in a subclass, in its own file, with its p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
 
 from tfgraph.dsl.layers.activations import get_activation
 from tfgraph.dsl.layers.choices import require_divides, require_positive
 from tfgraph.errors import ConfigError
-from tfgraph.models.config_fields import read_fields, read_labels
+from tfgraph.models.text_config import TextConfig
 
 
 @dataclass(frozen=True)
-class Seq2SeqConfig:
+class Seq2SeqConfig(TextConfig):
     """The sizes and choices of an encoder and a decoder over one vocabulary.
 
     Attributes:
-        aliases: other names that the family's `config.json` has for a field: theirs to ours.
         num_hidden_layers, num_attention_heads, intermediate_size: of the encoder.
         num_decoder_layers, num_decoder_heads, decoder_intermediate_size: of the decoder; the encoder's if not given.
-        max_position_embeddings: the longest text, in tokens.
         head_dim: features of a head; the hidden size divided by the heads if not given.
         norm_eps: what normalisations add to the variance.
         tie_word_embeddings: the matrix that predicts tokens is the table of word embeddings.
         decoder_start_token_id: the token that every answer begins with.
-        labels: the names of a classifier's classes, in the order of its logits.
 
     Raises:
         ConfigError: a size below 1, heads that do not divide, an unknown activation, a token outside the vocabulary, no
             labels.
     """
-
-    model_type: ClassVar[str]
-    aliases: ClassVar[Mapping[str, str]] = {}
 
     vocab_size: int
     hidden_size: int
@@ -98,39 +90,3 @@ class Seq2SeqConfig:
     def decoder_mlp_size(self) -> int:
         """Features inside the MLP of the decoder."""
         return self.intermediate_size if self.decoder_intermediate_size is None else self.decoder_intermediate_size
-
-    @property
-    def num_labels(self) -> int:
-        """How many classes a classifier tells apart."""
-        return len(self.labels)
-
-    @property
-    def max_length(self) -> int | None:
-        """The longest text that the model takes or writes, in tokens; None where its positions have no limit."""
-        return self.max_position_embeddings
-
-    @classmethod
-    def from_dict(cls, given: Mapping[str, Any], source: str = "config.json") -> Self:
-        """The configuration that the object in a `config.json` describes. `source` is what an error calls it.
-
-        Raises:
-            ConfigError: a setting is missing, of a wrong type, contradicts another, or asks for something that is not
-                built here.
-        """
-        cls._refuse_unsupported(given, source)
-        spelled_out = cls._spelled_out(given, source)
-        values = read_fields(cls, spelled_out, source, cls.aliases)
-        labels = read_labels(spelled_out, source)
-        try:
-            return cls(**values, labels=labels)
-        except ConfigError as error:
-            raise ConfigError(f"{source}: {error}") from None
-
-    @classmethod
-    def _spelled_out(cls, given: Mapping[str, Any], source: str) -> Mapping[str, Any]:
-        """`given`, with what it leaves unsaid, or says in one setting for several, in settings of its own."""
-        return given
-
-    @classmethod
-    def _refuse_unsupported(cls, given: Mapping[str, Any], source: str) -> None:
-        """Refuse settings that the family's models would ignore."""

@@ -82,6 +82,7 @@ class T5Config(Seq2SeqConfig):
     @classmethod
     def _spelled_out(cls, given: Mapping[str, Any], source: str) -> Mapping[str, Any]:
         """`feed_forward_proj` says the activation, and whether the MLP is gated: `relu`, `gated-gelu`."""
+        require_settings(given, source, {"is_decoder": False})
         projection = given.get("feed_forward_proj") or cls.default_projection
         gate, _, activation = projection.rpartition("-") if isinstance(projection, str) else ("", "", "")
         if gate not in ("", "gated") or not activation:
@@ -91,10 +92,6 @@ class T5Config(Seq2SeqConfig):
             )
         tanh_form = projection == "gated-gelu"
         return {**given, "hidden_act": "gelu_new" if tanh_form else activation, "gated": gate == "gated"}
-
-    @classmethod
-    def _refuse_unsupported(cls, given: Mapping[str, Any], source: str) -> None:
-        require_settings(given, source, {"is_decoder": False})
 
 
 @dataclass(frozen=True)

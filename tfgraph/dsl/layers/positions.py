@@ -25,16 +25,14 @@ def sequence_positions(batch: Dim, seq: Dim, past: Dim = 0) -> Tensor:
     return row if batch == 1 else F.expand(row, (batch, seq))
 
 
-def masked_positions(attention_mask: Tensor, past: Dim = 0) -> Tensor:
+def masked_positions(attention_mask: Tensor) -> Tensor:
     """The position of each token among the tokens of its own sequence: int64 [batch, seq].
 
-    Padding, where `attention_mask` [batch, past + seq] is 0, is not counted, so that a text has the same positions
-    wherever its padding is. A padded position has that of the last token before it, or 0. The first `past` columns of
-    the mask are those of a cache, whose positions are left out.
+    Padding, where `attention_mask` [batch, seq] is 0, is not counted, so that a text has the same positions wherever
+    its padding is. A padded position has that of the last token before it, or 0.
     """
     counted = F.cumulative_sum(F.cast(attention_mask, DType.INT64), 1) - 1
-    positions = F.maximum(counted, 0)
-    return positions if past == 0 else positions[:, past:]
+    return F.maximum(counted, 0)
 
 
 def sinusoidal_table(positions: int, hidden_size: int, base: float = 10000.0, interleaved: bool = True) -> Array:
