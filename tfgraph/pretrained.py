@@ -267,9 +267,7 @@ def _input_specs(
             most = "" if longest is None else f" to {longest}, the longest text that the model takes"
             raise ConfigError(f"cache_length is {cache_length!r}: expected a whole number from 1{most}")
         return dict(architecture.fixed_inputs(config, dtype, cache_length))
-    if architecture.inputs is not None:
-        return dict(architecture.inputs(config, dtype))
-    return family.input_specs(architecture.task)
+    return family.inputs_of(architecture, config, dtype)
 
 
 def _with_weights(

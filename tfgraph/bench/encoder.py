@@ -73,9 +73,10 @@ class Settings:
     def __post_init__(self) -> None:
         if not self.shapes:
             raise InputError("there are no shapes to measure: expected at least one, such as 1x128")
+        longest = self.config.max_position_embeddings
         for shape in self.shapes:
-            if shape.seq > self.config.max_position_embeddings:
-                raise InputError(f"the model takes at most {self.config.max_position_embeddings} tokens, and the shape is {shape}")
+            if shape.seq > longest:
+                raise InputError(f"the model takes at most {longest} tokens, and the shape is {shape}")
         if self.rounds < 1 or (self.threads is not None and self.threads < 1):
             raise InputError(f"cannot measure {self.rounds} rounds on {self.threads} threads: expected 1 or more")
 

@@ -9,9 +9,10 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 import typer
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tfgraph.cli.bench_optimize import print_optimize
@@ -22,9 +23,20 @@ from tfgraph.errors import ExportError, InputError
 if TYPE_CHECKING:
     from tfgraph.bench.encoder import EncoderReport
 
+
+class Report(Protocol):
+    """What a benchmark measured."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures as plain data."""
+
+
+R = TypeVar("R", bound=Report)
+
 bench_app = typer.Typer(no_args_is_help=True, help="Measure speed against what users would run instead, and scale.")
 
 SaveOption = Annotated[Path | None, typer.Option("--save", metavar="FILE", help="Write the JSON into a file as well.")]
+RequireLimitsOption = Annotated[bool, typer.Option("--require-limits", help="Exit with 1 if a limit is exceeded.")]
 
 
 @bench_app.command("encoder")
@@ -92,9 +104,7 @@ def scale_command(
         list[int] | None, typer.Option(min=1, metavar="N", help="Layers of the decoder; may be repeated.")
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Processes for each measurement; the median counts.")] = 3,
-    require_limits: Annotated[
-        bool, typer.Option("--require-limits", help="Exit with 1 if a limit is exceeded.")
-    ] = False,
+    require_limits: RequireLimitsOption = False,
     save: SaveOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -108,11 +118,7 @@ def scale_command(
     settings = Settings(layers=sorted(set(layers)) if layers else LAYERS, repeats=repeats)
     with _progress(shown=not as_json) as on_progress:
         report = measure_scale(settings, on_progress=on_progress)
-    _save(save, report.as_dict())
-    if as_json:
-        print_json(report.as_dict())
-    else:
-        print_scale(stdout(), report)
+    _give(report, print_scale, save, as_json)
     if require_limits and report.exceeded():
         raise typer.Exit(1)
 
@@ -126,9 +132,7 @@ def write_command(
     folder: Annotated[
         Path, typer.Option(metavar="DIR", help="Where files of twice the weights are made, and deleted.")
     ] = Path(),
-    require_limits: Annotated[
-        bool, typer.Option("--require-limits", help="Exit with 1 if a limit is exceeded.")
-    ] = False,
+    require_limits: RequireLimitsOption = False,
     save: SaveOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -150,11 +154,7 @@ def write_command(
     settings = Settings(config, as_dtype(dtype), rounds, folder)
     with _progress(shown=not as_json) as on_progress:
         report = measure_write(settings, on_progress=on_progress)
-    _save(save, report.as_dict())
-    if as_json:
-        print_json(report.as_dict())
-    else:
-        print_write(stdout(), report)
+    _give(report, print_write, save, as_json)
     if require_limits and report.exceeded():
         raise typer.Exit(1)
 
@@ -166,9 +166,7 @@ def optimize_command(
     ] = None,
     layers: Annotated[int, typer.Option(min=1, help="Layers of the exported BERT; BERT-base has 12.")] = 12,
     rounds: Annotated[int, typer.Option(min=1, help="Runs of each, in turns; medians count.")] = 3,
-    require_limits: Annotated[
-        bool, typer.Option("--require-limits", help="Exit with 1 if a limit is exceeded.")
-    ] = False,
+    require_limits: RequireLimitsOption = False,
     save: SaveOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -186,11 +184,7 @@ def optimize_command(
     settings = Settings(config, sorted(set(nodes)) if nodes else NODES, rounds)
     with _progress(shown=not as_json) as on_progress:
         report = measure_optimize(settings, on_progress=on_progress)
-    _save(save, report.as_dict())
-    if as_json:
-        print_json(report.as_dict())
-    else:
-        print_optimize(stdout(), report)
+    _give(report, print_optimize, save, as_json)
     if require_limits and report.exceeded():
         raise typer.Exit(1)
 
@@ -204,6 +198,15 @@ def _progress(shown: bool) -> Iterator[Callable[[str, int, int], None]]:
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=disabled) as bars:
         task = bars.add_task("", total=None)
         yield lambda activity, done, of: bars.update(task, description=activity, completed=done, total=of)
+
+
+def _give(report: R, show: Callable[[Console, R], None], save: Path | None, as_json: bool) -> None:
+    """A report, as JSON or as tables, and in a file as well if that was asked for."""
+    _save(save, report.as_dict())
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        show(stdout(), report)
 
 
 def _save(path: Path | None, data: dict[str, Any]) -> None:

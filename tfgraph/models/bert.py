@@ -58,16 +58,7 @@ _TASKS = EncoderTasks("Bert", BertModel, ENCODER_NAMES, prefix="bert")
 FAMILY = Family(
     model_type="bert",
     config=BertConfig,
-    architectures=(
-        _TASKS.base(),
-        _TASKS.masked_lm(TOKEN_PREDICTION),
-        _TASKS.next_sentence("cls.seq_relationship"),
-        _TASKS.pre_training(TOKEN_PREDICTION, "cls.seq_relationship"),
-        _TASKS.sequence_classification(),
-        _TASKS.token_classification(),
-        _TASKS.question_answering(),
-        _TASKS.multiple_choice(),
-    ),
+    architectures=_TASKS.as_bert(TOKEN_PREDICTION, "cls.seq_relationship"),
     ignored=("*embeddings.position_ids", "*pooler.dense.*", "cls.*", "classifier.*", "qa_outputs.*"),
     # the bias of the decoder is stored beside it, inside it, or both
     aliases={"cls.predictions.bias": "cls.predictions.decoder.bias"},

@@ -115,6 +115,5 @@ def _parts(architecture: Architecture, family: Family, module: Module, config: A
     if architecture.parts is not None:
         made = architecture.parts(module, config, DType.FLOAT32)
         return {name: Part(part.module, part.inputs, part.name, {**facts, "part": name}) for name, part in made.items()}
-    given = architecture.inputs
-    inputs = family.input_specs(architecture.task) if given is None else given(config, DType.FLOAT32)
+    inputs = family.inputs_of(architecture, config, DType.FLOAT32)
     return {WHOLE_MODEL: Part(module, inputs, architecture.name or None, facts)}

@@ -54,6 +54,19 @@ class EncoderTasks:
         names = {**below(self.names, "base", self.prefix), **head_names}
         return Architecture(f"{self.stem}For{suffix}", task, build, names, inputs=self._inputs(task))
 
+    def as_bert(self, token_prediction: Mapping[str, str], next_sentence: str) -> tuple[Architecture, ...]:
+        """All models that BERT was released as; the checkpoint's names are those of the two heads of pre-training."""
+        return (
+            self.base(),
+            self.masked_lm(token_prediction),
+            self.next_sentence(next_sentence),
+            self.pre_training(token_prediction, next_sentence),
+            self.sequence_classification(),
+            self.token_classification(),
+            self.question_answering(),
+            self.multiple_choice(),
+        )
+
     def base(self) -> Architecture:
         """The encoder itself, without its pooler where the checkpoint has none."""
         name, inputs = f"{self.stem}Model", self._inputs("base")

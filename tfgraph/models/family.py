@@ -137,6 +137,12 @@ class Family:
             tasks = ", ".join(repr(each.task) for each in self.architectures)
             raise ConfigError(f"{error}. To load the weights all the same, say for which task: {tasks}") from None
 
+    def inputs_of(self, architecture: Architecture, config: Any, dtype: DType) -> dict[str, Any]:
+        """What a model is traced with, of any batch and length; a cache has the dtype of the weights."""
+        if architecture.inputs is not None:
+            return dict(architecture.inputs(config, dtype))
+        return self.input_specs(architecture.task)
+
     def input_specs(self, task: str) -> dict[str, Any]:
         """The inputs of a model for `task` that takes texts alone: int64, of any batch and length."""
         return text_inputs(task, self.inputs)

@@ -48,16 +48,7 @@ _TASKS = EncoderTasks("MegatronBert", MegatronBertModel, NAMES, prefix="bert")
 FAMILY = Family(
     model_type="megatron-bert",
     config=MegatronBertConfig,
-    architectures=(
-        _TASKS.base(),
-        _TASKS.masked_lm(TOKEN_PREDICTION),
-        _TASKS.next_sentence("cls.seq_relationship"),
-        _TASKS.pre_training(TOKEN_PREDICTION, "cls.seq_relationship"),
-        _TASKS.sequence_classification(),
-        _TASKS.token_classification(),
-        _TASKS.question_answering(),
-        _TASKS.multiple_choice(),
-    ),
+    architectures=_TASKS.as_bert(TOKEN_PREDICTION, "cls.seq_relationship"),
     ignored=BERT.ignored,
     aliases=BERT.aliases,
 )
