@@ -119,7 +119,7 @@ def test_verify_names_the_pass_that_changed_the_results(monkeypatch):
 
 
 def test_an_unknown_target(block):
-    with pytest.raises(TargetError, match=r"there is no target 'gpu'.*The targets are: cpu, onnx"):
+    with pytest.raises(TargetError, match=r"there is no target 'gpu'.*The targets are: cpu, onnx, openvino"):
         tg.compile(block, inputs={"x": SPEC}, target="gpu")
 
 

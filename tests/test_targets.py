@@ -9,7 +9,7 @@ from tfgraph.targets import get_target, target_names
 
 
 def test_every_name_leads_to_its_target() -> None:
-    assert target_names() == ("cpu", "onnx")
+    assert target_names() == ("cpu", "onnx", "openvino")
     for name in target_names():
         assert get_target(name).name == name
 
@@ -20,7 +20,7 @@ def test_every_name_leads_to_its_target() -> None:
 def test_an_unknown_target(name: str, hint: str) -> None:
     with pytest.raises(TargetError) as error:
         get_target(name)
-    assert str(error.value) == f"there is no target {name!r}{hint} The targets are: cpu, onnx"
+    assert str(error.value) == f"there is no target {name!r}{hint} The targets are: cpu, onnx, openvino"
 
 
 def test_standard_operators_only_means_no_other_domain() -> None:

@@ -6,10 +6,11 @@ import difflib
 
 from tfgraph.backends.onnx.capabilities import ONNX
 from tfgraph.backends.onnxruntime.capabilities import CPU
+from tfgraph.backends.openvino.capabilities import OPENVINO
 from tfgraph.capabilities import Capabilities
 from tfgraph.errors import TargetError
 
-_TARGETS = {target.name: target for target in (CPU, ONNX)}
+_TARGETS = {target.name: target for target in (CPU, ONNX, OPENVINO)}
 
 
 def target_names() -> tuple[str, ...]:

@@ -16,9 +16,11 @@ from tfgraph.backends.onnxruntime.binding import Binding
 from tfgraph.backends.onnxruntime.cache import GrowingCache
 from tfgraph.backends.onnxruntime.errors import kind, message, runtime_errors, runtime_errors_as
 from tfgraph.backends.onnxruntime.fixed_cache import FixedCache
+from tfgraph.backends.onnxruntime.prepared import prepared_model
 from tfgraph.backends.onnxruntime.providers import CPU_PROVIDER, find_provider
 from tfgraph.backends.onnxruntime.specs import read_specs
 from tfgraph.backends.onnxruntime.values import from_ort_value, is_plain, to_ort_value
+from tfgraph.backends.threads import Threads, choose_threads
 from tfgraph.errors import OnnxError, TargetError
 from tfgraph.ir.constant import Array
 
@@ -32,14 +34,17 @@ class Session(RunsArrays):
     Args:
         model: the bytes of an ONNX file, or its path (needed where the weights are in external data).
         provider: an execution provider, in full or in short ("cuda"). Nodes that it lacks run on the CPU.
-        num_threads: threads inside an operator; None for one a core.
+        num_threads: threads inside an operator; None for as many as `tfgraph.backends.threads` finds best.
         optimize: whether ONNX Runtime may rewrite the graph when it loads it.
         profile: prefix of the file for ONNX Runtime's profile; `end_profile` closes it.
         may_be_empty: symbols that may be 0 in a run, besides those whose name starts with `past`.
         config: entries of ONNX Runtime's session configuration, such as `{"session.force_spinning_stop": "1"}`.
         quiet: keep ONNX Runtime from logging an error that is raised as well.
+        cache: a folder for the model as the CPU's provider has prepared it, so that the next session starts at once
+            and shares its weights with this one; see `prepared.py`. Of a model in a file only.
 
     Raises:
+        ExportError: the cache cannot be written.
         TargetError: the provider does not work here, or lacks a kernel that the model needs.
         OnnxError: ONNX Runtime cannot load the model.
     """
@@ -55,26 +60,26 @@ class Session(RunsArrays):
         may_be_empty: Collection[str] = (),
         config: Mapping[str, str] | None = None,
         quiet: bool = False,
+        cache: Path | None = None,
     ) -> None:
-        import onnxruntime
-
         self.provider = find_provider(provider)
         self.may_be_empty = frozenset(may_be_empty)
-        options = onnxruntime.SessionOptions()
-        # 3: errors; its warnings are about placement and shapes. 4: not even those
-        options.log_severity_level = 4 if quiet else 3
-        if num_threads is not None:
-            if num_threads < 1:
-                raise TargetError(f"a session cannot run with {num_threads} threads: expected 1 or more")
-            options.intra_op_num_threads = num_threads
-        if not optimize:
-            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        for key, setting in (config or {}).items():
-            options.add_session_config_entry(key, setting)
+        threads = choose_threads() if num_threads is None else Threads(num_threads)
+        settings = {**_affinity(threads), **(config or {})}
+        options = _options(threads, optimize, settings, quiet)
+        providers = [self.provider] if self.provider == CPU_PROVIDER else [self.provider, CPU_PROVIDER]
+        if cache is not None and optimize and self.provider == CPU_PROVIDER and not isinstance(model, bytes):
+
+            def make(path: Path, writing: dict[str, str]) -> None:
+                preparing = _options(threads, optimize, {**settings, **writing}, quiet)
+                preparing.optimized_model_filepath = os.fspath(path)
+                _load(model, preparing, providers)
+
+            model = prepared_model(Path(model), cache, make)
+            options = _options(threads, False, settings, quiet)
         if profile is not None:
             options.enable_profiling = True
             options.profile_file_prefix = os.fspath(profile)
-        providers = [self.provider] if self.provider == CPU_PROVIDER else [self.provider, CPU_PROVIDER]
         self._session = _load(model, options, providers)
         if self._session.get_providers()[0] != self.provider:
             raise TargetError(f"ONNX Runtime fell back from {self.provider} to {self._session.get_providers()[0]}")
@@ -86,8 +91,12 @@ class Session(RunsArrays):
         """Run the model.
 
         Args:
-            inputs: an array (or nested lists) for each input, of the declared dtype and shape.
+            inputs: an array (or nested lists) for each input, of the declared dtype and shape; a list of arrays for a
+                sequence, and for an optional value None where it is missing.
             outputs: names of the outputs to compute; all by default.
+
+        Returns:
+            The results by name: arrays, and for what is no tensor what `inputs` takes.
 
         Raises:
             InputError: an input or output name is wrong, or an input has a wrong dtype or shape.
@@ -132,6 +141,34 @@ class Session(RunsArrays):
     def end_profile(self) -> Path:
         """Close the profile that the session was asked for, and return its path."""
         return Path(self._session.end_profiling())
+
+
+def _affinity(threads: Threads) -> dict[str, str]:
+    """The session configuration that keeps each thread but the calling one, counted from 1, on its processor."""
+    if threads.count < 2 or not threads.processors:
+        return {}
+    return {"session.intra_op_thread_affinities": ";".join(str(number + 1) for number in threads.processors[1:])}
+
+
+def _options(threads: Threads, optimize: bool, config: Mapping[str, str], quiet: bool) -> Any:
+    """Settings of a session.
+
+    Raises:
+        TargetError: fewer than one thread.
+    """
+    import onnxruntime
+
+    if threads.count < 1:
+        raise TargetError(f"a session cannot run with {threads.count} threads: expected 1 or more")
+    options = onnxruntime.SessionOptions()
+    # 3: errors; its warnings are about placement and shapes. 4: not even those
+    options.log_severity_level = 4 if quiet else 3
+    options.intra_op_num_threads = threads.count
+    if not optimize:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    for key, setting in config.items():
+        options.add_session_config_entry(key, setting)
+    return options
 
 
 def _load(model: bytes | str | os.PathLike[str], options: Any, providers: list[str]) -> Any:

@@ -11,6 +11,7 @@ from tfgraph.cli.console import JsonOption, print_json, stdout, table
 _DESCRIPTIONS = {
     "cpu": "ONNX Runtime's CPU execution provider",
     "onnx": "standard operators only, for any runtime",
+    "openvino": "OpenVINO on a CPU, in float32 or bfloat16",
 }
 
 
