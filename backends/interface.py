@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -25,15 +25,29 @@ from tfgraph.ir.dtypes import DType, as_dtype
 class TensorSpec:
     """The declared type of an input or output.
 
-    `shape` has None for a size that can be anything, and is None itself where not even the rank is declared.
+    `shape` has None for a size that can be anything, and is None itself where not even the rank is declared. What is no
+    tensor has in `containers` what its tensors are in, the outermost first: `("optional", "sequence")`.
     """
 
     name: str
     dtype: DType
     shape: tuple[Dim | None, ...] | None
+    containers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.dtype}{self.shape_text}"
+        return f"{self.name}: {self._contained(f'{self.dtype}{self.shape_text}')}"
+
+    @property
+    def dtype_text(self) -> str:
+        """The element type, in the containers if there are any: `sequence<float32>`."""
+        return self._contained(str(self.dtype))
+
+    def _contained(self, text: str) -> str:
+        return f"{''.join(f'{container}<' for container in self.containers)}{text}{'>' * len(self.containers)}"
+
+    def element(self, index: int) -> TensorSpec:
+        """The specification of an element of a sequence."""
+        return replace(self, name=f"{self.name}[{index}]", containers=self.containers[1:])
 
     @property
     def shape_text(self) -> str:
@@ -50,15 +64,16 @@ def check_inputs(
 
     Arrays must have the declared dtype: nothing is cast silently. Python numbers and lists have none, and take it if
     they fit. An axis may have size 0 only if its symbol is in `may_be_empty` or starts with `past`, as the length of a
-    cache.
+    cache. A sequence is a list of arrays, and an optional value that is missing is None.
 
     Raises:
         InputError: an input is missing or unknown, has a wrong dtype, rank or size, or gives a symbol another size than
             an input before it.
     """
     _check_names(specs, given)
-    arrays = {name: _as_array(spec, given[name]) for name, spec in specs.items()}
-    return arrays, check_shapes(specs, {name: array.shape for name, array in arrays.items()}, may_be_empty)
+    arrays = {name: _as_given(spec, given[name]) for name, spec in specs.items()}
+    shapes = {name: array.shape for name, array in arrays.items() if isinstance(array, np.ndarray)}
+    return arrays, check_shapes(specs, shapes, may_be_empty)
 
 
 def _check_names(specs: Mapping[str, TensorSpec], given: Mapping[str, Any]) -> None:
@@ -73,6 +88,18 @@ def _check_names(specs: Mapping[str, TensorSpec], given: Mapping[str, Any]) -> N
     missing = [name for name in specs if name not in given]
     names = ", ".join(f"'{name}'" for name in missing)
     raise InputError(f"missing input{'s' if len(missing) > 1 else ''} {names}: the model takes {expected}")
+
+
+def _as_given(spec: TensorSpec, given: Any) -> Any:
+    """`given` as an array; as a list of them for a sequence, and as None for an optional value that is missing."""
+    match spec.containers:
+        case ():
+            return _as_array(spec, given)
+        case ("optional", *rest):
+            return None if given is None else _as_given(replace(spec, containers=tuple(rest)), given)
+    if not isinstance(given, list | tuple):
+        raise InputError(f"input '{spec.name}' is {type(given).__name__}: expected a list of arrays for {spec}")
+    return [_as_given(spec.element(index), item) for index, item in enumerate(given)]
 
 
 def _as_array(spec: TensorSpec, given: Any) -> Array:
@@ -209,7 +236,7 @@ def output_names(specs: Mapping[str, TensorSpec], wanted: Sequence[str] | None) 
 
 
 def example_inputs(specs: Mapping[str, TensorSpec], sizes: Mapping[str, int]) -> dict[str, Array]:
-    """Inputs of zeros, with the given sizes of symbols (1 where none is given).
+    """Inputs of zeros, with the given sizes of symbols (1 where none is given); sequences and optional ones are empty.
 
     Raises:
         InputError: a symbol that no input has, or a size below 0.
@@ -220,8 +247,11 @@ def example_inputs(specs: Mapping[str, TensorSpec], sizes: Mapping[str, int]) ->
             names = ", ".join(sorted(known)) or "none, all are fixed"
             raise InputError(f"no size {name}={size} can be given: expected sizes of 0 or more for {names}")
     filled: dict[str, Dim] = {name: sizes.get(name, 1) for name in known}
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for name, spec in specs.items():
+        if spec.containers:
+            arrays[name] = [] if spec.containers[0] == "sequence" else None
+            continue
         shape = [1 if dim is None else substitute(dim, filled) for dim in spec.shape or ()]
         fill = "" if spec.dtype is DType.STRING else 0
         arrays[name] = np.full([dim if isinstance(dim, int) else 1 for dim in shape], fill, dtype=spec.dtype.numpy())

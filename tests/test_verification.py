@@ -176,3 +176,36 @@ def test_no_cases_and_no_file(tmp_path):
     (tmp_path / "text").write_text("no model")
     with pytest.raises(OnnxError, match="text"):
         compare(tmp_path / "text", path)
+
+
+def sequences(path: Path, factor: float, *, take: str = "x, y", kind: str = "seq") -> Path:
+    """`s = [x * factor, y]`, or as many of them as `take` names; or an optional value of it."""
+    make = "SequenceConstruct" if kind == "seq" else "Optional"
+    model = onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 17]>
+        g (float[a, b] z, float[c] y) => ({kind}(float) s) {{
+            factor = Constant <value = float {{{factor}}}> ()
+            x = Mul (z, factor)
+            s = {make} ({take})
+        }}"""
+    )
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_sequences_are_compared_element_by_element(tmp_path):
+    first = sequences(tmp_path / "a", 2.0)
+    assert compare(first, first).differences[0].absolute == 0
+    comparison = compare(first, sequences(tmp_path / "b", 2.02))
+    (difference,) = comparison.differences
+    assert not comparison.equal
+    assert 0.001 < difference.relative < 0.02
+    longer = compare(first, sequences(tmp_path / "c", 2.0, take="x, y, y"))
+    assert longer.differences[0].note == "3 tensors instead of 2"
+    assert not longer.equal
+
+
+def test_a_sequence_is_no_optional_value(tmp_path):
+    first, second = (sequences(tmp_path / kind, 2.0, take="x", kind=kind) for kind in ("seq", "optional"))
+    with pytest.raises(InputError, match=r"'s' is sequence<float32> in .*seq and optional<float32> in .*optional"):
+        compare(first, second)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tfgraph.ir.dim_text import format_shape
 from tfgraph.ir.graph import Graph, Node, Value
+from tfgraph.ir.types import ContainerType
 from tfgraph.summary import layer_of, module_paths
 
 
@@ -52,4 +53,6 @@ def _name(value: Value) -> str:
 
 def _type(value: Value) -> str:
     shape = value.type.known_shape
+    if isinstance(value.type, ContainerType):
+        return str(value.type)
     return f"{value.dtype}{'[?]' if shape is None else format_shape(shape)}"

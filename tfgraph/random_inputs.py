@@ -11,9 +11,14 @@ from tfgraph.ir.constant import Array
 from tfgraph.ir.dims import Dim, Shape, substitute, symbols_of
 from tfgraph.ir.dtypes import DType
 from tfgraph.ir.graph import Graph, Value
+from tfgraph.ir.types import ContainerType
 
 _CARRIES_INDICES = frozenset({"Cast", "Reshape", "Unsqueeze", "Squeeze", "Identity", "Expand", "Flatten"})
 _DEFAULT_SIZES = (2, 5, 3, 7, 4, 6)
+_CAPACITY = 16
+_WRITERS = {"TensorScatter": (0, (2,)), "com.microsoft::GroupQueryAttention": (3, (5, 6))}
+"""Operators that write into a cache: which operand it is, and which say from where on."""
+_COUNTS_ON = frozenset({"Add", "Sub", "ReduceMax", *_CARRIES_INDICES})
 
 
 def free_symbols(graph: Graph) -> list[str]:
@@ -41,17 +46,23 @@ def sizes_by_part(graphs: Mapping[str, Graph], sizes: Mapping[str, int]) -> dict
 def default_sizes(graph: Graph) -> dict[str, int]:
     """A small size for each open one; no two neighbours are equal, so that mixed-up axes show."""
     names = free_symbols(graph)
-    return {name: _DEFAULT_SIZES[index % len(_DEFAULT_SIZES)] for index, name in enumerate(names)}
+    sizes = {name: _DEFAULT_SIZES[index % len(_DEFAULT_SIZES)] for index, name in enumerate(names)}
+    for node in graph:
+        cache = node.input(_WRITERS[node.key][0]) if node.key in _WRITERS else None
+        if cache is not None and cache.producer is None and (cache.type.known_shape or ())[2:3]:
+            sizes.update(dict.fromkeys(symbols_of(cache.shape[2]), _CAPACITY))
+    return sizes
 
 
 def random_inputs(graph: Graph, sizes: Mapping[str, int] | None = None, seed: int = 0) -> dict[str, Array]:
     """An array for each input of `graph`.
 
     Floats come from a standard normal distribution. Integers that index a table are valid for it; other integers, and
-    booleans, are 0 or 1, with the first position of the last axis 1.
+    booleans, are 0 or 1, with the first position of the last axis 1. The positions at which a cache is
+    written into are 0: with others, kernels take several tokens of one row only.
 
     Raises:
-        InputError: an input has an unknown rank, or a size that `sizes` does not settle.
+        InputError: an input is no tensor, has an unknown rank, or a size that `sizes` does not settle.
     """
     settled = {**default_sizes(graph), **(sizes or {})}
     generator = np.random.default_rng(seed)
@@ -68,12 +79,18 @@ def _random(value: Value, sizes: Mapping[str, int], generator: np.random.Generat
     if bound is not None:
         return generator.integers(0, bound, shape).astype(value.dtype.numpy())
     array = generator.integers(0, 2, shape)
-    if array.ndim:
+    if _is_write_position(value):
+        array[...] = 0
+    elif array.ndim:
         array[..., :1] = 1
     return array.astype(value.dtype.numpy())
 
 
 def _fixed(value: Value, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    if isinstance(value.type, ContainerType):
+        raise InputError(
+            f"input '{value.name}' is {value.type}: random inputs are tensors only; give the inputs yourself"
+        )
     shape: Shape | None = value.type.known_shape
     if shape is None:
         raise InputError(f"the rank of input '{value.name}' is not known: give the inputs yourself")
@@ -100,3 +117,17 @@ def _table_size(value: Value) -> int | None:
                 if isinstance(size, int):
                     bounds.append(size)
     return min(bounds) if bounds else None
+
+
+def _is_write_position(value: Value) -> bool:
+    """Whether `value` says where a cache is written into."""
+    waiting, seen = [value], {value}
+    while waiting:
+        found = waiting.pop()
+        for user in found.users:
+            if user.key in _WRITERS and any(user.input(index) is found for index in _WRITERS[user.key][1]):
+                return True
+            if user.key in _COUNTS_ON and user.input(0) is found:
+                waiting += [result for result in user.outputs if result not in seen]
+                seen.update(user.outputs)
+    return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tfgraph.ir.constant import Array
@@ -15,6 +17,13 @@ TOLERANCE = {
 }
 """Largest difference allowed, relative to the larger of 1 and the largest magnitude of the reference. Integers and
 booleans must be equal."""
+
+
+def arrays_in(result: Any) -> list[Array]:
+    """The arrays in a result: one of a tensor, as many as a sequence has, none of an optional value that is missing."""
+    if isinstance(result, list):
+        return [array for item in result for array in arrays_in(item)]
+    return [] if result is None else [result]
 
 
 def relative_error(result: Array, reference: Array) -> float:

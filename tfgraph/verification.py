@@ -7,7 +7,7 @@ in `tolerance.py`, what random inputs are in `random_inputs.py`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ from tfgraph.ir.graph import Graph
 from tfgraph.manifest import read_manifest
 from tfgraph.models.family import WHOLE_MODEL
 from tfgraph.random_inputs import free_symbols, random_inputs, sizes_by_part
-from tfgraph.tolerance import TOLERANCE, relative_error
+from tfgraph.tolerance import TOLERANCE, arrays_in, relative_error
 
 DEFAULT_CASES: Final = 3
 _SIZES: Final = ((2, 5, 3, 7, 4, 6), (1, 17, 2, 8, 3, 5), (3, 2, 4, 6, 5, 7), (2, 13, 3, 9, 4, 8), (1, 1, 1, 1, 1, 1))
@@ -179,6 +179,8 @@ def _run(path: str | Path, session: Session, inputs: Mapping[str, Array], sizes:
 def _difference(spec: TensorSpec, expected: Array, found: Array, tolerance: float | None) -> Difference:
     exact = not spec.dtype.is_float
     allowed = 0.0 if exact else TOLERANCE.get(spec.dtype, 0.0) if tolerance is None else tolerance
+    if spec.containers:
+        return _contained_difference(spec, arrays_in(expected), arrays_in(found), allowed)
     if expected.shape != found.shape:
         note = f"shape {list(found.shape)} instead of {list(expected.shape)}"
         return Difference(spec.name, spec.dtype, np.inf, np.inf, allowed, note)
@@ -190,6 +192,17 @@ def _difference(spec: TensorSpec, expected: Array, found: Array, tolerance: floa
     if np.isinf(relative):
         return Difference(spec.name, spec.dtype, np.inf, np.inf, allowed, "elements that are not finite differ")
     return Difference(spec.name, spec.dtype, _largest_difference(expected, found), relative, allowed)
+
+
+def _contained_difference(spec: TensorSpec, expected: list[Array], found: list[Array], allowed: float) -> Difference:
+    """The worst difference of the tensors in two sequences, or in optional values."""
+    if len(expected) != len(found):
+        note = f"{len(found)} tensors instead of {len(expected)}"
+        return Difference(spec.name, spec.dtype, np.inf, np.inf, allowed, note)
+    plain = replace(spec, containers=())
+    differences = [_difference(plain, *pair, allowed) for pair in zip(expected, found, strict=True)]
+    equal = Difference(spec.name, spec.dtype, 0.0, 0.0, allowed)
+    return max(differences, key=lambda difference: difference.relative, default=equal)
 
 
 def _largest_difference(expected: Array, found: Array) -> float:
@@ -212,8 +225,9 @@ def _check_same(
         if only:
             problems.append(f"only {path} has {', '.join(repr(name) for name in only)}")
     for name, spec in first[1].items():
-        if name in second[1] and second[1][name].dtype is not spec.dtype:
-            problems.append(f"'{name}' is {spec.dtype} in {first[0]} and {second[1][name].dtype} in {second[0]}")
+        twin = second[1].get(name, spec)
+        if twin.dtype_text != spec.dtype_text:
+            problems.append(f"'{name}' is {spec.dtype_text} in {first[0]} and {twin.dtype_text} in {second[0]}")
     if problems:
         raise InputError(f"the files cannot be compared, their {what} differ: {'; '.join(problems)}")
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from tfgraph.backends.onnx.tensors import DataFolder, read_sparse_tensor, read_tensor
-from tfgraph.backends.onnx.value_types import read_dtype
+from tfgraph.backends.onnx.value_types import completed, read_dtype, read_type, write_type_and_shape
 from tfgraph.errors import OnnxError
 from tfgraph.ir.constant import Constant
-from tfgraph.ir.dtypes import as_dtype
+from tfgraph.ir.dtypes import DType, as_dtype
 from tfgraph.ir.graph import Attribute, Opaque
+from tfgraph.ir.types import TensorType
 
 if TYPE_CHECKING:
     import onnx
@@ -76,6 +77,8 @@ def read_attribute(op: str, proto: onnx.AttributeProto, data: DataFolder) -> Att
             return opaque_tensor(read_tensor(proto.t, data))
         case "SPARSE_TENSOR":
             return opaque_tensor(read_sparse_tensor(proto.sparse_tensor, data))
+        case "TYPE_PROTO":
+            return _opaque_type(proto.tp, proto.name, op)
     raise OnnxError(f"the attribute '{proto.name}' of {op} is of the kind {kind}, which tfgraph does not read")
 
 
@@ -89,6 +92,19 @@ def _read_string(text: bytes) -> str | bytes:
 def opaque_tensor(constant: Constant) -> Opaque:
     """A tensor as an attribute that passes through."""
     return Opaque(f"tensor {constant.dtype}{list(constant.shape)}", constant)
+
+
+def _opaque_type(proto: onnx.TypeProto, name: str, op: str) -> Opaque:
+    """A type as an attribute that passes through.
+
+    Raises:
+        OnnxError: it says no element type.
+    """
+    declared = read_type(proto, name)
+    if declared.dtype is None and declared.container is None:
+        raise OnnxError(f"the attribute '{name}' of {op} is a type without an element type: expected one")
+    type_ = completed(declared, name, DType.FLOAT32)
+    return Opaque(f"type {type_}", type_)
 
 
 def split_fill(attributes: Mapping[str, Attribute]) -> dict[str, Attribute]:
@@ -133,6 +149,8 @@ def write_attribute(name: str, value: Any, kind: str | None, op: str) -> onnx_ir
             return _write_sequence(name, value, kind)
         case Opaque(payload=Constant() as constant):
             return ir.AttrTensor(name, write_array(constant.numpy(), str(constant.dtype), name))
+        case Opaque(payload=TensorType() as type_):
+            return ir.AttrTypeProto(name, ir.TypeAndShape(*write_type_and_shape(type_)))
     raise OnnxError(f"the attribute '{name}' of {op} is {value!r}, which no ONNX file can hold")
 
 

@@ -23,6 +23,7 @@ def check_texts(model: onnx.ModelProto, label: str) -> None:
 
 
 def _texts(model: onnx.ModelProto) -> Iterator[str]:
+    yield from (model.domain, model.producer_name, model.producer_version, model.doc_string, model.graph.doc_string)
     yield from (entry.domain for entry in model.opset_import)
     for entry in model.metadata_props:
         yield from (entry.key, entry.value)
@@ -39,12 +40,24 @@ def _of_graph(graph: onnx.GraphProto) -> Iterator[str]:
     for values in (graph.input, graph.output, graph.value_info):
         for value in values:
             yield value.name
-            yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim if dim.HasField("dim_param"))
+            yield from _of_type(value.type)
     for tensor in graph.initializer:
         yield tensor.name
         yield from (text for entry in tensor.external_data for text in (entry.key, entry.value))
     yield from (tensor.values.name for tensor in graph.sparse_initializer)
     yield from _of_nodes(graph.node)
+
+
+def _of_type(type_: onnx.TypeProto) -> Iterator[str]:
+    while True:
+        match type_.WhichOneof("value"):
+            case "sequence_type":
+                type_ = type_.sequence_type.elem_type
+            case "optional_type":
+                type_ = type_.optional_type.elem_type
+            case _:
+                break
+    yield from (dim.dim_param for dim in type_.tensor_type.shape.dim if dim.HasField("dim_param"))
 
 
 def _of_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[str]:
@@ -54,4 +67,6 @@ def _of_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[str]:
             yield from (attribute.name, attribute.ref_attr_name)
             if attribute.HasField("g"):
                 yield from _of_graph(attribute.g)
+            if attribute.HasField("tp"):
+                yield from _of_type(attribute.tp)
         yield from (text for entry in node.metadata_props for text in (entry.key, entry.value))

@@ -26,7 +26,7 @@ def keep_identity(model: onnx_ir.Model, source: onnx.ModelProto) -> None:
         proto = declared.get(value.name or "")
         if proto is None:
             continue
-        if proto.type.WhichOneof("value") == "tensor_type":
+        if proto.type.WhichOneof("value") in ("tensor_type", "sequence_type", "optional_type"):
             own = ir.serde.deserialize_value_info_proto(proto, None)
             value.shape = own.shape
             value.doc_string = own.doc_string

@@ -39,6 +39,9 @@ def check_node(node: Node, capabilities: Capabilities) -> None:
 def _refusal(node: Node, capabilities: Capabilities) -> str | None:
     if capabilities.opset < OLDEST_OPSET:
         return f"tfgraph writes opset {OLDEST_OPSET} or newer, and the target reads {capabilities.opset}"
+    for value in (*node.inputs, *node.outputs):
+        if value is not None and value.dtype.since > capabilities.opset:
+            return f"{value.dtype} came with opset {value.dtype.since}, and the target reads {capabilities.opset}"
     spec = None if is_carried(node) else find_spec(node.key)
     if spec is not None:
         reason = capabilities.refusal(

@@ -12,13 +12,13 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 from tfgraph.backends.onnx.attributes import is_split_fill, write_array, write_attribute, write_fill
-from tfgraph.backends.onnx.dim_params import write_dim
 from tfgraph.backends.onnx.legality import check_node, omitted_outputs
 from tfgraph.backends.onnx.names import Names
 from tfgraph.backends.onnx.opaque import OMITTED, Subgraph, file_domain
 from tfgraph.backends.onnx.read import DOMAIN_VERSION_KEY
 from tfgraph.backends.onnx.schemas import find_schema
 from tfgraph.backends.onnx.scope import SOURCE_KEY
+from tfgraph.backends.onnx.value_types import write_type_and_shape
 from tfgraph.capabilities import Capabilities
 from tfgraph.errors import OnnxError
 from tfgraph.ir.constant import Constant
@@ -101,9 +101,8 @@ class _Lowering:
     def _value(self, value: Value, name: str) -> onnx_ir.Value:
         import onnx_ir as ir
 
-        known = value.type.known_shape
-        shape = None if known is None else ir.Shape([write_dim(dim) for dim in known])
-        return ir.Value(name=name, shape=shape, type=ir.TensorType(ir.DataType(value.dtype.onnx_code)))
+        type_, shape = write_type_and_shape(value.type)
+        return ir.Value(name=name, shape=shape, type=type_)
 
     def _node(
         self, node: Node, named: Mapping[Value, str], names: Names, lowered: dict[Value, onnx_ir.Value]

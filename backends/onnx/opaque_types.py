@@ -13,13 +13,13 @@ from tfgraph.backends.onnx.attributes import is_split_fill, write_attribute, wri
 from tfgraph.backends.onnx.opaque import OMITTED, Subgraph
 from tfgraph.backends.onnx.schemas import find_schema
 from tfgraph.backends.onnx.upgrade import Application
-from tfgraph.backends.onnx.value_types import NOTHING, Declared, completed, read_type, write_type
+from tfgraph.backends.onnx.value_types import NOTHING, Declared, completed, passed_on, read_type, write_type
 from tfgraph.errors import OnnxError
 from tfgraph.ir.constant import ArrayConstant
 from tfgraph.ir.dtypes import DType
 from tfgraph.ir.graph import Opaque, Value
 from tfgraph.ir.optable import OPSET
-from tfgraph.ir.types import TensorType
+from tfgraph.ir.types import ContainerType, SequenceType, TensorType
 
 if TYPE_CHECKING:
     import onnx
@@ -34,7 +34,7 @@ def opaque_types(app: Application, declared: Sequence[Declared], opset: int) -> 
         OnnxError: the standard's own inference refuses the application.
     """
     known = _merged(declared, _from_subgraphs(app))
-    if not app.domain and any(one.dtype is None or one.shape is None for one in known):
+    if not app.domain and any(one.container is None and (one.dtype is None or one.shape is None) for one in known):
         known = _merged(known, _from_standard(app, max(opset, OPSET)))
     first = next((value.dtype for value in app.inputs if value is not None), DType.FLOAT32)
     return [completed(one, name, first) for one, name in zip(known, app.outputs, strict=True)]
@@ -46,13 +46,32 @@ def check_application(app: Application, opset: int) -> None:
     Raises:
         OnnxError: it does not.
     """
+    _check_containers(app, max(opset, OPSET))
     _from_standard(app, max(opset, OPSET))
+
+
+def _check_containers(app: Application, opset: int) -> None:
+    """Refuse a sequence or an optional value where the standard has a tensor."""
+    import onnx
+
+    if find_schema(app.op, opset) is None:
+        return
+    formals = onnx.defs.get_schema(app.op, opset, "").inputs
+    for index, value in enumerate(app.inputs):
+        if value is None or not isinstance(value.type, ContainerType) or not formals:
+            continue
+        formal = formals[min(index, len(formals) - 1)]
+        if all(allowed.startswith("tensor") for allowed in formal.types):
+            raise OnnxError(f"{app.label} takes tensors only, and its input '{value.name}' is {value.type}")
 
 
 def _merged(first: Sequence[Declared], second: Sequence[Declared]) -> list[Declared]:
     """What either says, the first where both do; the second may be shorter."""
     merged = []
     for one, other in zip(first, [*second, *[NOTHING] * (len(first) - len(second))], strict=False):
+        if one.container is not None or other.container is not None:
+            merged.append(other if one == NOTHING else one)
+            continue
         agree = one.dtype is None or other.dtype is None or one.dtype is other.dtype
         shape = one.shape if one.shape is not None or not agree else other.shape
         merged.append(Declared(one.dtype or other.dtype, shape))
@@ -67,9 +86,11 @@ def _from_subgraphs(app: Application) -> list[Declared]:
         case "If":
             return [_common(types) for types in zip(*results, strict=False)]
         case "Loop":  # the condition to go on comes first; it is no result
-            return [Declared(type_.dtype, None) for type_ in results[0][1:]]
+            return [passed_on(type_) for type_ in results[0][1:]]
         case "Scan":
-            return [Declared(type_.dtype, None) for type_ in results[0]]
+            return [passed_on(type_) for type_ in results[0]]
+        case "SequenceMap":
+            return [passed_on(SequenceType(type_)) for type_ in results[0]]
     return []
 
 
@@ -80,12 +101,21 @@ def _subgraphs(app: Application) -> list[Subgraph]:
 
 def _common(types: tuple[TensorType, ...]) -> Declared:
     """What the results of all branches have in common."""
+    if any(isinstance(type_, ContainerType) for type_ in types):
+        return _common_container(types)
     dtype = types[0].dtype
     shapes = [type_.known_shape for type_ in types if type_.known_shape is not None]
     if len(shapes) != len(types) or len({len(shape) for shape in shapes}) != 1:
         return Declared(dtype, None)
     dims = zip(*shapes, strict=True)
     return Declared(dtype, tuple(choices[0] if len(set(choices)) == 1 else None for choices in dims))
+
+
+def _common_container(types: tuple[TensorType, ...]) -> Declared:
+    if len(set(types)) == 1:
+        return Declared(None, None, types[0] if isinstance(types[0], ContainerType) else None)
+    loose = {passed_on(type_) for type_ in types}
+    return loose.pop() if len(loose) == 1 else NOTHING
 
 
 def _from_standard(app: Application, opset: int) -> list[Declared]:

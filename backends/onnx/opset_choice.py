@@ -12,12 +12,13 @@ from tfgraph.backends.onnx.opaque import Subgraph, file_domain
 from tfgraph.backends.onnx.schemas import first_opset
 from tfgraph.backends.onnx.upgrade import form_since
 from tfgraph.capabilities import Capabilities
-from tfgraph.ir.graph import Graph, Node, Opaque
+from tfgraph.ir.graph import Graph, Node, Opaque, Value
 from tfgraph.ir.optable import find_spec
 
 
 def settle_opset(graph: Graph, capabilities: Capabilities) -> Capabilities:
-    """`capabilities`, of another opset where the target's own lacks an operator of `graph` that one it reads has.
+    """`capabilities`, of another opset where the target's own lacks an operator or an element type of `graph` that one
+    it reads has.
 
     Operators that can be written out by their definitions do not count: passes do that.
     """
@@ -25,6 +26,7 @@ def settle_opset(graph: Graph, capabilities: Capabilities) -> Capabilities:
     for op in _primitive_operators(graph):
         newest = min(newest, capabilities.last_opsets.get(op, newest))
         oldest = max(oldest, first_opset(op) or 0, form_since(op))
+    oldest = max([oldest, *{value.dtype.since for value in _values(graph)}])
     wanted = min(max(capabilities.opset, oldest), newest)
     if wanted == capabilities.opset or wanted < oldest:
         return capabilities
@@ -41,11 +43,20 @@ def _primitive_operators(graph: Graph) -> set[str]:
     return found
 
 
+def _values(graph: Graph) -> Iterator[Value]:
+    for one in _graphs(graph):
+        yield from one.values()
+
+
 def _nodes(graph: Graph) -> Iterator[Node]:
-    waiting = [graph]
-    while waiting:
-        for node in waiting.pop():
-            yield node
-            for attribute in node.attributes.values():
-                if isinstance(attribute, Opaque) and isinstance(attribute.payload, Subgraph):
-                    waiting.append(attribute.payload.graph)
+    for one in _graphs(graph):
+        yield from one
+
+
+def _graphs(graph: Graph) -> Iterator[Graph]:
+    """The graph and all graphs inside it."""
+    yield graph
+    for node in graph:
+        for attribute in node.attributes.values():
+            if isinstance(attribute, Opaque) and isinstance(attribute.payload, Subgraph):
+                yield from _graphs(attribute.payload.graph)

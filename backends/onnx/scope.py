@@ -18,11 +18,12 @@ from tfgraph.backends.onnx.opaque import Subgraph
 from tfgraph.backends.onnx.schemas import find_schema
 from tfgraph.backends.onnx.tensors import read_sparse_tensor, read_tensor
 from tfgraph.backends.onnx.upgrade import Application
-from tfgraph.backends.onnx.value_types import NOTHING, Declared, completed, read_declarations
+from tfgraph.backends.onnx.value_types import NOTHING, Declared, completed, passed_on, read_declarations
 from tfgraph.errors import GraphError, OnnxError
 from tfgraph.ir.constant import ArrayConstant, Constant
 from tfgraph.ir.dtypes import DType
 from tfgraph.ir.graph import Attribute, Graph, Opaque, Source, Value
+from tfgraph.ir.types import ContainerType, TensorType
 
 if TYPE_CHECKING:
     import onnx
@@ -90,7 +91,13 @@ class Scope:
             return self.graph.add_constant(outer.constant, self.value_name(name))
         inner = self.graph.free_name(self.value_name(name))
         self.captured[outer] = inner
-        return self.graph.add_input(inner, outer.dtype, outer.type.known_shape)
+        return self._input_of_type(inner, outer.type)
+
+    def _input_of_type(self, name: str, type_: TensorType) -> Value:
+        value = self.graph.add_input(name, type_.dtype, type_.known_shape)
+        if isinstance(type_, ContainerType):
+            value.type = type_
+        return value
 
     def value_name(self, name: str) -> str:
         """How the value that the file calls `name` is called in the IR."""
@@ -141,12 +148,14 @@ class Scope:
         return constants
 
     def _add_input(self, name: str, declared: Declared, formal: Declared) -> None:
-        dtype = declared.dtype or formal.dtype
-        if not name or dtype is None:
+        given = formal if declared == NOTHING else declared
+        dtype = given.dtype or formal.dtype
+        if not name or (dtype is None and given.container is None):
             raise OnnxError(f"the input '{name}' of {self.model.label} has no name, or no element type")
-        type_ = completed(declared if declared.shape is not None else formal, name, dtype)
+        if given.container is None and given.shape is None:
+            given = Declared(dtype, formal.shape)
         try:
-            self.define(name, self.graph.add_input(name, dtype, type_.known_shape))
+            self.define(name, self._input_of_type(name, completed(given, name, dtype or DType.FLOAT32)))
         except GraphError as error:
             raise OnnxError(f"{self.model.label}: {error}") from None
 
@@ -250,7 +259,7 @@ class Scope:
         subgraphs: dict[str, Scope] = {}
         for name, (proto, scope) in protos.items():
             if proto.type == proto.GRAPH:
-                subgraphs[name] = scope._read_subgraph(proto.g, _formals(app))
+                subgraphs[name] = scope._read_subgraph(proto.g, _formals(app, self.opsets.get("", 0)))
             else:
                 _check_kind(app, proto, self.opsets.get(""))
                 value = read_attribute(app.op, proto, self.model.data)
@@ -281,14 +290,16 @@ def _check_kind(app: Application, proto: onnx.AttributeProto, opset: int | None)
         raise OnnxError(f"{app.label} has the attribute '{proto.name}' of the kind {found}: expected {expected}")
 
 
-def _formals(app: Application) -> list[Declared]:
+def _formals(app: Application, opset: int) -> list[Declared]:
     """What the node of a subgraph passes to it, position by position."""
-    passed = [NOTHING if value is None else Declared(value.dtype, None) for value in app.inputs]
+    passed = [NOTHING if value is None else passed_on(value.type) for value in app.inputs]
     match app.op:
         case "Loop":
             return [Declared(DType.INT64, ()), Declared(DType.BOOL, ()), *passed[2:]]
-        case "Scan":
-            return passed
+        case "Scan":  # in opset 8 the lengths of rows come first, and are not passed
+            return passed[1:] if opset < 9 else passed
+        case "SequenceMap":
+            return [one if one.container is None else passed_on(one.container.element) for one in passed]
     return []
 
 

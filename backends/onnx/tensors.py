@@ -17,6 +17,7 @@ from tfgraph.backends.onnx.value_types import read_dtype
 from tfgraph.errors import OnnxError
 from tfgraph.ir.constant import ArrayConstant, Constant, FileConstant
 from tfgraph.ir.dtypes import DType
+from tfgraph.ir.packed import unpacked
 
 if TYPE_CHECKING:
     import onnx
@@ -107,21 +108,14 @@ def _from_bytes(raw: bytes, dtype: DType, shape: tuple[int, ...], what: str) -> 
             f"{what} of {dtype}{list(shape)} has {len(raw)} bytes of data where {dtype.nbytes(size)} were expected"
         )
     if dtype.bits < 8:
-        return _unpack_nibbles(np.frombuffer(raw, np.uint8), dtype, size).reshape(shape)
+        return unpacked(np.frombuffer(raw, np.uint8), dtype, size).reshape(shape)
     return np.frombuffer(raw, dtype.numpy().newbyteorder("<")).astype(dtype.numpy(), copy=False).reshape(shape)
-
-
-def _unpack_nibbles(packed: np.ndarray[Any, Any], dtype: DType, size: int) -> np.ndarray[Any, Any]:
-    nibbles = np.stack([packed & 0xF, packed >> 4], axis=-1).reshape(-1)[:size]
-    if dtype is DType.INT4:
-        nibbles = (nibbles.astype(np.int8) ^ 8) - 8
-    return nibbles.astype(dtype.numpy())
 
 
 def _from_fields(proto: onnx.TensorProto, dtype: DType, shape: tuple[int, ...], what: str) -> np.ndarray[Any, Any]:
     size = math.prod(shape)
     field, values = _field(proto)
-    expected = (size + 1) // 2 if dtype.bits == 4 else size
+    expected = dtype.nbytes(size) if 0 < dtype.bits < 8 else size
     if len(values) != expected:
         raise OnnxError(f"{what} of {dtype}{list(shape)} has {len(values)} elements in `{field}`, expected {expected}")
     if dtype is DType.STRING:
@@ -134,8 +128,8 @@ def _from_fields(proto: onnx.TensorProto, dtype: DType, shape: tuple[int, ...], 
         if field != "int32_data":
             return np.array(values, dtype=dtype.numpy()).reshape(shape)
         wide = np.array(values, dtype=np.int64)
-        if dtype.bits == 4:
-            return _unpack_nibbles(wide.astype(np.uint8), dtype, size).reshape(shape)
+        if dtype.bits < 8:
+            return unpacked(wide.astype(np.uint8), dtype, size).reshape(shape)
         if dtype.is_float:  # the bits of narrow floats are kept as integers
             return wide.astype(f"<u{dtype.bits // 8}").view(dtype.numpy()).reshape(shape)
         narrow = wide.astype(dtype.numpy())

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from tfgraph.backends.onnx.upgrade import Application, Builder, Rule
+from tfgraph.backends.onnx.upgrade_scan import scan_8
 from tfgraph.errors import OnnxError
 
 
@@ -75,20 +76,13 @@ def _vector(*elements: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     return np.array(elements, dtype=np.int64)
 
 
-def _hard_stop(what: str) -> Rule:
-    def rule(app: Application, build: Builder) -> None:
-        raise OnnxError(f"{app.label} is {what}: convert the model to opset 11 or newer first")
-
-    return rule
-
-
 # operator -> (the first opset with the new meaning, what rewrites an application of an older one), oldest first
 MEANINGS: Final[dict[str, list[tuple[int, Rule]]]] = {
     "GroupNormalization": [(21, _group_normalization)],
     "Hardmax": [(13, _softmax)],
     "LogSoftmax": [(13, _softmax)],
     "Resize": [(11, _resize_10), (13, _resize_11)],
-    "Scan": [(9, _hard_stop("a Scan of opset 8"))],
+    "Scan": [(9, scan_8)],
     "Softmax": [(13, _softmax)],
     "Upsample": [(10, _upsample)],
 }

@@ -13,6 +13,7 @@ from tfgraph.ir.dims import Dim
 from tfgraph.ir.dtypes import DType
 
 _TENSOR: Final = re.compile(r"tensor\((\w+)\)")
+_CONTAINER: Final = re.compile(r"(seq|optional)\((.*)\)")
 _NAMES: Final = {
     "float": DType.FLOAT32,
     "double": DType.FLOAT64,
@@ -27,19 +28,30 @@ def read_specs(arguments: Sequence[Any]) -> dict[str, TensorSpec]:
     """The specifications of the inputs or outputs that a session lists, by name.
 
     Raises:
-        OnnxError: one of them is no tensor, or of an element type that tfgraph does not know.
+        OnnxError: one of them is a map or of another kind that tfgraph does not know.
     """
-    return {argument.name: TensorSpec(argument.name, _dtype(argument), _shape(argument)) for argument in arguments}
+    return {argument.name: _spec(argument) for argument in arguments}
 
 
-def _dtype(argument: Any) -> DType:
-    match = _TENSOR.fullmatch(argument.type)
+def _spec(argument: Any) -> TensorSpec:
+    text, containers = str(argument.type), []
+    while (match := _CONTAINER.fullmatch(text)) is not None:
+        containers.append("sequence" if match.group(1) == "seq" else "optional")
+        text = match.group(2)
+    shape = None if "sequence" in containers else _shape(argument)  # that of elements is not told
+    return TensorSpec(argument.name, _dtype(text, argument), shape, tuple(containers))
+
+
+def _dtype(text: str, argument: Any) -> DType:
+    match = _TENSOR.fullmatch(text)
     name = match.group(1) if match else ""
     if name in _NAMES:
         return _NAMES[name]
     if name in {dtype.value for dtype in DType}:
         return DType(name)
-    raise OnnxError(f"'{argument.name}' is a {argument.type}, and tfgraph runs models of tensors only")
+    raise OnnxError(
+        f"'{argument.name}' is a {argument.type}, and tfgraph runs models of tensors, sequences and optional values"
+    )
 
 
 def _shape(argument: Any) -> tuple[Dim | None, ...] | None:

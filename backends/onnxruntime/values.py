@@ -12,6 +12,7 @@ from tfgraph.ir.constant import Array
 from tfgraph.ir.dtypes import DType
 
 _CARRIERS: Final[dict[int, np.dtype[Any]]] = {8: np.dtype(np.uint8), 16: np.dtype(np.uint16)}
+_PASSED: Final = "pass it to `run`, of a model whose inputs and outputs are all of numpy's own element types"
 
 
 def is_plain(dtype: DType) -> bool:
@@ -23,10 +24,12 @@ def to_ort_value(array: Array, dtype: DType) -> Any:
     """An array as a value over the same memory.
 
     Raises:
-        InputError: an element type that cannot be passed from Python.
+        InputError: an element type that cannot be passed from Python, or no array.
     """
     import onnxruntime
 
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"a sequence, or an optional value, of {dtype} has no buffer: {_PASSED}")
     if is_plain(dtype):
         return onnxruntime.OrtValue.ortvalue_from_numpy(array)
     if dtype.bits < 8:
@@ -40,8 +43,10 @@ def from_ort_value(value: Any, dtype: DType) -> Array:
     """A value as an array of the element type.
 
     Raises:
-        InputError: an element type that cannot be passed to Python.
+        InputError: an element type that cannot be passed to Python, or no tensor.
     """
+    if not value.is_tensor():
+        raise InputError(f"a sequence, or an optional value, of {dtype} has no buffer: {_PASSED}")
     if is_plain(dtype):
         return np.asarray(value.numpy())
     if dtype.bits < 8:

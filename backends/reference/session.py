@@ -9,6 +9,7 @@ from tfgraph.backends.interface import RunsArrays, TensorSpec, check_inputs, out
 from tfgraph.ir.constant import Array
 from tfgraph.ir.graph import Graph, Value
 from tfgraph.ir.interpret import interpret
+from tfgraph.ir.types import ContainerType
 
 
 class Session(RunsArrays):
@@ -44,4 +45,8 @@ class Session(RunsArrays):
 
 
 def _spec(name: str, value: Value) -> TensorSpec:
-    return TensorSpec(name, value.dtype, value.type.known_shape)
+    type_, containers = value.type, []
+    while isinstance(type_, ContainerType):
+        containers.append(type_.word)
+        type_ = type_.element
+    return TensorSpec(name, type_.dtype, type_.known_shape, tuple(containers))

@@ -73,10 +73,10 @@ def constants(draw: st.DrawFn) -> Constant:
 
 
 def random_bits(draw: st.DrawFn, dtype: DType, count: int) -> np.ndarray:
-    """`count` elements of a numeric dtype from random bit patterns; 4-bit numbers and bools from random integers."""
+    """`count` elements of a numeric dtype from random bit patterns; narrow integers and bools from random integers."""
     if dtype.bits < 8 or dtype is DType.BOOL:
-        low = -8 if dtype is DType.INT4 else 0
-        high = {DType.INT4: 7, DType.UINT4: 15, DType.BOOL: 1}[dtype]
+        low = {DType.INT2: -2, DType.INT4: -8}.get(dtype, 0)
+        high = {DType.INT2: 1, DType.UINT2: 3, DType.INT4: 7, DType.UINT4: 15, DType.BOOL: 1}[dtype]
         picked = draw(st.lists(st.integers(low, high), min_size=count, max_size=count))
         return np.array(picked, dtype=np.int8).astype(dtype.numpy())
     width = dtype.bits // 8

@@ -16,12 +16,13 @@ from tfgraph.ir.dtypes import DType, as_dtype
 
 
 def packed(array: np.ndarray, dtype: DType) -> bytes:
-    """The bytes of an array in a file, 4-bit elements two a byte, the first in the low half."""
+    """The bytes of an array in a file: of narrow elements the first is in the low bits of a byte."""
     if dtype.bits >= 8:
         return array.tobytes()
-    nibbles = array.reshape(-1).astype(np.int8).view(np.uint8) & 0xF
-    low, high = nibbles[::2], np.append(nibbles[1::2], np.zeros(nibbles.size % 2, np.uint8))
-    return (low | high << 4).astype(np.uint8).tobytes()
+    per_byte = 8 // dtype.bits
+    low = array.reshape(-1).astype(np.int8).view(np.uint8) & (2**dtype.bits - 1)
+    rows = np.append(low, np.zeros(-low.size % per_byte, np.uint8)).reshape(-1, per_byte)
+    return bytes(sum(int(element) << place * dtype.bits for place, element in enumerate(row)) for row in rows)
 
 
 def test_an_array_is_kept_as_it_is() -> None:
@@ -65,11 +66,14 @@ def test_a_file_holds_what_was_written(
     assert read.tobytes() == array.tobytes()
 
 
-def test_int4_is_sign_extended_from_the_low_half_first(tmp_path: Path) -> None:
+def test_narrow_integers_are_sign_extended_from_the_low_bits_first(tmp_path: Path) -> None:
     path = tmp_path / "weights.bin"
     path.write_bytes(bytes([0x8F, 0x71, 0x05]))
     assert FileConstant(path, 0, DType.INT4, (5,)).numpy().astype(int).tolist() == [-1, -8, 1, 7, 5]
     assert FileConstant(path, 0, DType.UINT4, (5,)).numpy().astype(int).tolist() == [15, 8, 1, 7, 5]
+    path.write_bytes(bytes([0b11100100, 0b10]))
+    assert FileConstant(path, 0, DType.INT2, (5,)).numpy().astype(int).tolist() == [0, 1, -2, -1, -2]
+    assert FileConstant(path, 0, DType.UINT2, (5,)).numpy().astype(int).tolist() == [0, 1, 2, 3, 2]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int4", "float8_e4m3fn", "bool"])

@@ -16,6 +16,7 @@ from tfgraph.ir.dims import (
     Dim,
     Expr,
     Symbol,
+    broadcast_equal,
     exact_div,
     floordiv,
     is_at_least,
@@ -165,6 +166,15 @@ def test_an_extremum_of_an_extremum_and_one_of_its_parts_is_the_inner_one() -> N
     x, y = symbol("x"), symbol("y")
     assert maximum(maximum(x, y), y) == maximum(y, maximum(x, y)) == maximum(x, y)
     assert minimum(x, minimum(x, y)) == minimum(x, y)
+    nested = maximum(x, maximum(y, symbol("z")))
+    assert maximum(y, nested) == maximum(maximum(symbol("z"), x), nested) == nested
+    assert broadcast_equal(nested, symbol("z")) == symbol("z")
+    assert broadcast_equal(maximum(x, y), nested) == maximum(x, y)
+    assert broadcast_equal(nested, symbol("w")) is None
+    assert broadcast_equal(x, x) is None
+    assert broadcast_equal(minimum(x, 64), x) == x == broadcast_equal(x, minimum(64, x))
+    assert broadcast_equal(minimum(x, 1), x) is None  # an axis of size 1 broadcasts with all
+    assert broadcast_equal(minimum(x, y), x) is None
     assert maximum(minimum(x, y), y) != minimum(x, y)
 
 

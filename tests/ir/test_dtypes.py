@@ -43,7 +43,15 @@ def test_strings_are_objects() -> None:
 
 @pytest.mark.parametrize(
     ("dtype", "count", "nbytes"),
-    [("int4", 3, 2), ("uint4", 4, 2), ("bfloat16", 3, 6), ("float64", 2, 16), ("bool", 3, 3)],
+    [
+        ("int4", 3, 2),
+        ("uint4", 4, 2),
+        ("int2", 5, 2),
+        ("uint2", 4, 1),
+        ("bfloat16", 3, 6),
+        ("float64", 2, 16),
+        ("bool", 3, 3),
+    ],
 )
 def test_bytes_in_a_file(dtype: str, count: int, nbytes: int) -> None:
     assert as_dtype(dtype).nbytes(count) == nbytes

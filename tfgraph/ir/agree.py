@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tfgraph.ir.dims import Dim, Expr, Shape, Symbol, substitute, symbols_of
-from tfgraph.ir.types import TensorType
+from tfgraph.ir.types import ContainerType, TensorType
 
 
 def agreed_types(
@@ -21,6 +21,8 @@ def agreed_types(
     `recorded` and `inferred` have one type a result; `operands` are the types that inference saw.
     """
     pairs = list(zip(recorded, inferred, strict=True))
+    if any(isinstance(ours, ContainerType) for ours in recorded):  # rules of the operator table give tensors
+        return [None if isinstance(ours, ContainerType) else theirs for ours, theirs in pairs]
     if all(ours.dtype is theirs.dtype and ours.known_shape == theirs.known_shape for ours, theirs in pairs):
         return list(inferred)
     given = {name for type_ in operands if type_ is not None for name in _symbols(type_)}

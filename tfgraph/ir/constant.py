@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tfgraph.errors import CheckpointError, GraphError
 from tfgraph.ir.dtypes import DType, as_dtype
+from tfgraph.ir.packed import unpacked
 
 Array = NDArray[Any]
 
@@ -89,14 +90,9 @@ class FileConstant(Constant):
             raise CheckpointError(f"cannot read the weights in {self.path}: {error.strerror or error}") from error
         if array.nbytes != self.nbytes:
             raise ends_early(self.path, self.nbytes, self.offset, array.nbytes)
-        return self._unpacked(array) if self.dtype.bits < 8 else array.reshape(self.shape)
-
-    def _unpacked(self, packed: Array) -> Array:
-        """4-bit elements, two a byte, the first in the low half."""
-        nibbles = np.stack([packed & 0xF, packed >> 4], axis=-1).reshape(-1)[: self.size]
-        if self.dtype is DType.INT4:
-            nibbles = ((nibbles.astype(np.int8) ^ 8) - 8).astype(np.int8)
-        return nibbles.astype(self.dtype.numpy()).reshape(self.shape)
+        if self.dtype.bits < 8:
+            array = unpacked(array, self.dtype, self.size)
+        return array.reshape(self.shape)
 
 
 def ends_early(path: Path, expected: int, offset: int, found: int) -> CheckpointError:

@@ -254,11 +254,18 @@ def _extremum(function: str, left: Dim, right: Dim, sign: int) -> Dim:
     if is_at_least(_multiply(difference, -1), 0):
         return right
     for whole, part in ((left, right), (right, left)):  # max(max(t, u), u) is max(t, u)
-        call = _single_call(whole)
-        if call is not None and call.function == function and part in call.arguments:
+        if _extremum_of(function, part) <= _extremum_of(function, whole):
             return whole
     first, second = sorted((left, right), key=_dim_sort_key)
     return _call(function, first, second)
+
+
+def _extremum_of(function: str, dim: Dim) -> frozenset[Dim]:
+    """The sizes of which `dim` is the largest (`max`) or the smallest (`min`), however nested; itself, if no such."""
+    call = _single_call(dim)
+    if call is None or call.function != function:
+        return frozenset((dim,))
+    return frozenset().union(*(_extremum_of(function, argument) for argument in call.arguments))
 
 
 def _single_call(dim: Dim) -> Call | None:
@@ -312,11 +319,14 @@ def broadcast_equal(left: Dim, right: Dim) -> Dim | None:
     """The simpler of two sizes that are equal wherever the graph runs, though not as expressions; None for others.
 
     `max(t, u)` is what shape inference says of an axis where t and u broadcast. Where the same axis meets an axis of
-    size t in a place that does not broadcast, such as a matrix product, it can only be t.
+    size t in a place that does not broadcast, such as a matrix product, it can only be t. `min(64, t)`, the length of a
+    table cut off at t, can only be t where it meets an axis of size t, whether they broadcast or not.
     """
     for whole, part in ((left, right), (right, left)):
-        atom = _single_call(whole)
-        if atom is not None and atom.function == "max" and part in atom.arguments:
+        if whole != part and _extremum_of("max", part) <= _extremum_of("max", whole):
+            return part
+        others = _extremum_of("min", whole) - {part}
+        if whole != part and part in _extremum_of("min", whole) and all(isinstance(n, int) and n > 1 for n in others):
             return part
     return None
 

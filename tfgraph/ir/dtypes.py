@@ -1,7 +1,7 @@
 """Element types: the ones of ONNX, with their numpy counterparts.
 
-A `DType` is a member of one closed enumeration. Numpy knows neither bfloat16 nor float8 nor int4; `ml_dtypes` adds
-them, and is imported only when one of them is asked for.
+A `DType` is a member of one closed enumeration. Numpy knows neither bfloat16 nor float8, int4 and int2;
+`ml_dtypes` adds them, and is imported only when one of them is asked for.
 """
 
 from __future__ import annotations
@@ -36,9 +36,11 @@ _TABLE: dict[str, tuple[int, int, str]] = {
     "float8_e5m2fnuz": (20, 8, "float"),
     "uint4": (21, 4, "uint"),
     "int4": (22, 4, "int"),
+    "uint2": (25, 2, "uint"),
+    "int2": (26, 2, "int"),
 }
 _FROM_ML_DTYPES = frozenset(
-    {"bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "uint4", "int4"}
+    {"bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "uint4", "int4", "uint2", "int2"}
 )
 
 
@@ -65,6 +67,8 @@ class DType(Enum):
     FLOAT8_E5M2FNUZ = "float8_e5m2fnuz"
     UINT4 = "uint4"
     INT4 = "int4"
+    UINT2 = "uint2"
+    INT2 = "int2"
 
     def __str__(self) -> str:
         return self.value
@@ -81,6 +85,11 @@ class DType(Enum):
     def bits(self) -> int:
         """Bits that one element takes in a file (0 for strings, which have no fixed size)."""
         return _TABLE[self.value][1]
+
+    @property
+    def since(self) -> int:
+        """The first opset whose operators take this type; 1 for what came before the oldest opset that is written."""
+        return 25 if self.bits == 2 else 1
 
     @property
     def is_float(self) -> bool:

@@ -11,7 +11,7 @@ from tfgraph.errors import DTypeError
 from tfgraph.ir.constant import ArrayConstant, Constant
 from tfgraph.ir.dims import Dim
 from tfgraph.ir.optable import Operands, OpSpec, all_attributes
-from tfgraph.ir.types import CONTENT_DTYPES, LARGEST_CONTENT, TensorType
+from tfgraph.ir.types import CONTENT_DTYPES, LARGEST_CONTENT, ContainerType, TensorType
 
 
 def infer_types(
@@ -27,8 +27,12 @@ def infer_types(
 
     Raises:
         ShapeError: shapes that do not fit together.
-        DTypeError: dtypes that the operator does not take, or a wrong number of operands or results.
+        DTypeError: dtypes that the operator does not take, a value that is no tensor, or a wrong number of operands or
+            results.
     """
+    for index, operand in enumerate(operands):
+        if isinstance(operand, ContainerType):
+            raise DTypeError(f"input {index} of {spec.key} is {operand}, and the operator table is about tensors only")
     types = spec.infer(Operands(spec.key, tuple(operands), all_attributes(spec, attributes), num_outputs, site))
     if num_outputs > len(types):
         raise DTypeError(f"{spec.key} gives {len(types)} results, and {num_outputs} were asked for")

@@ -27,7 +27,7 @@ from tfgraph.ir.dtypes import as_dtype
 from tfgraph.ir.graph import Graph, Node, Value
 from tfgraph.ir.infer import constant_content, infer_types
 from tfgraph.ir.optable import Operands, OpSpec, all_attributes, find_spec
-from tfgraph.ir.types import TensorType
+from tfgraph.ir.types import ContainerType, TensorType
 
 
 def interpret(graph: Graph, inputs: Mapping[str, Array], *, keep: Collection[Value] = ()) -> dict[str, Array]:
@@ -36,7 +36,8 @@ def interpret(graph: Graph, inputs: Mapping[str, Array], *, keep: Collection[Val
     Arrays are dropped after their last use, constants included.
 
     Raises:
-        InputError: an input is missing, unknown, of another dtype or shape, or two inputs disagree about a symbol.
+        InputError: an input is missing, unknown, no tensor, of another dtype or shape, or two inputs disagree about a
+            symbol.
         UnknownOperatorError: the graph has an operator that tfgraph only carries.
         CheckpointError: the graph has a weight without elements.
         VerificationError: a node's result is not of the type that the graph says.
@@ -140,6 +141,8 @@ def _check_inputs(graph: Graph, inputs: Mapping[str, Array], sizes: dict[str, Di
     for name, value in graph.inputs.items():
         if name not in inputs:
             raise InputError(f"the input '{name}' is missing: expected {value.type}; the inputs are: {expected}")
+        if isinstance(value.type, ContainerType):
+            raise InputError(f"the input '{name}' is {value.type}, and only graphs over tensors are interpreted")
         array = np.asarray(inputs[name])
         if array.dtype != value.dtype.numpy():
             raise InputError(f"the input '{name}' is {_dtype_name(array)}, expected {value.dtype}: cast it")

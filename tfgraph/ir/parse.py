@@ -90,6 +90,7 @@ class _Parser:
         self.scanner.expect(":")
         type_ = self.scanner.type()
         self.values[name] = self.built.add_input(name, type_.dtype, type_.known_shape)
+        self.values[name].type = type_
 
     def statement(self) -> None:
         if self.scanner.looks_at("%"):

@@ -14,7 +14,7 @@ from tfgraph.errors import DTypeError, ParseError
 from tfgraph.ir.dim_text import parse_dim
 from tfgraph.ir.dtypes import as_dtype
 from tfgraph.ir.text import PLAIN_NAME
-from tfgraph.ir.types import TensorType
+from tfgraph.ir.types import CONTAINERS, MOST_NESTED, TensorType
 
 STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"')
 """A quoted string, quotes and escapes included."""
@@ -23,6 +23,7 @@ _BLANK = re.compile(r"(?:\s+|#[^\n]*)*")
 _NAME = re.compile(rf"({PLAIN_NAME.pattern})|{STRING.pattern}")
 _VALUE = re.compile(rf"%(?:({PLAIN_NAME.pattern})|{STRING.pattern})")
 _TYPE = re.compile(r"([A-Za-z]\w*)\[((?:[^\]`\n]|`[^`\n]*`)*)\]")
+_CONTAINER = re.compile(rf"({'|'.join(CONTAINERS)})\s*<")
 _WORD = re.compile(r"[\w.%-]{1,40}|->|\S")
 
 
@@ -128,7 +129,20 @@ class Scanner:
             raise self.error(f"an integer of {len(digits)} digits is too long", start) from None
 
     def type(self) -> TensorType:
-        """A type such as `float32[batch, 64]`."""
+        """A type such as `float32[batch, 64]` or `sequence<float32[batch, 64]>`."""
+        start, words = self.here(), []
+        while (container := self.follows(_CONTAINER)) is not None:
+            words.append(container.group(1))
+            self.here()
+        if len(words) > MOST_NESTED:
+            raise self.error(f"{len(words)} containers in each other: expected at most {MOST_NESTED}", start)
+        type_ = self._tensor_type()
+        for word in reversed(words):
+            self.expect(">")
+            type_ = CONTAINERS[word](type_)
+        return type_
+
+    def _tensor_type(self) -> TensorType:
         match = self.take(_TYPE, "a type such as float32[batch, 64]")
         text = match.group()
         if text not in self._types:

@@ -10,7 +10,8 @@
 
 `%` marks values; `_` is an operand that is left out; a name with odd characters is written as a JSON string. Constants
 in memory of up to 64 elements show their elements, exactly; others show their type only. `[...]` is a shape of unknown
-rank. The comment after a node holds the source line and, after `@`, the scope. `parse.py` reads all of it back.
+rank; `sequence<float32[n, 64]>` and `optional<float32[n, 64]>` are types of values that are no tensors. The comment
+after a node holds the source line and, after `@`, the scope. `parse.py` reads all of it back.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from tfgraph.ir.constant import ArrayConstant, Constant
 from tfgraph.ir.dim_text import format_shape
 from tfgraph.ir.dtypes import DType
 from tfgraph.ir.graph import Graph, Node, Value
-from tfgraph.ir.types import TensorType
+from tfgraph.ir.types import ContainerType, TensorType
 
 MOST_ELEMENTS: Final = 64
 """Constants with more elements than this are shown by their type alone."""
@@ -78,6 +79,8 @@ def format_value(value: Value) -> str:
 
 def format_type(type_: TensorType) -> str:
     """A type as `float32[batch, seq, 64]`; what is known of the elements is not shown, it follows from the graph."""
+    if isinstance(type_, ContainerType):
+        return f"{type_.word}<{format_type(type_.element)}>"
     return f"{type_.dtype}{'[...]' if type_.known_shape is None else format_shape(type_.known_shape)}"
 
 

@@ -143,7 +143,10 @@ def test_inputs_without_a_type_or_that_are_no_tensors(make_model: Any) -> None:
     model.graph.input[0].ClearField("type")
     assert "the input 'x' of the model has no name, or no element type" in refused(model)
     model.graph.input[0].type.CopyFrom(onnx.helper.make_sequence_type_proto(onnx.helper.make_tensor_type_proto(F, [1])))
-    assert "the value 'x' is a sequence, and tfgraph reads tensors only" in refused(model)
+    assert "takes tensors only, and its input 'x' is sequence<float32[1]>" in refused(model)
+    value = onnx.helper.make_tensor_type_proto(F, [1])
+    model.graph.input[0].type.CopyFrom(onnx.helper.make_map_type_proto(onnx.TensorProto.INT64, value))
+    assert "the value 'x' is a map, and tfgraph reads tensors, sequences and optional values" in refused(model)
     model.graph.input[0].type.CopyFrom(onnx.helper.make_tensor_type_proto(TensorProto.COMPLEX64, [1]))
     assert "'x' has the element type COMPLEX64, which tfgraph does not read" in refused(model)
     model.graph.input[0].type.tensor_type.elem_type = 999
@@ -165,9 +168,12 @@ def test_a_constant_without_a_value(make_model: Any) -> None:
 
 def test_an_attribute_of_a_kind_that_is_not_read(make_model: Any) -> None:
     node = make_node("Mystery", ["x"], ["y"], domain="my.own")
-    node.attribute.append(onnx.helper.make_attribute("t", onnx.helper.make_tensor_type_proto(F, [1])))
+    node.attribute.append(onnx.helper.make_attribute("t", [onnx.helper.make_tensor_type_proto(F, [1])]))
     model = make_model([node], {"x": (F, [1])}, ["y"], domains={"my.own": 1})
-    assert "the attribute 't' of Mystery is of the kind TYPE_PROTO" in refused(model)
+    assert "the attribute 't' of Mystery is of the kind TYPE_PROTOS" in refused(model)
+    node.attribute[0].CopyFrom(onnx.helper.make_attribute("t", onnx.TypeProto()))
+    model = make_model([node], {"x": (F, [1])}, ["y"], domains={"my.own": 1})
+    assert "the attribute 't' of Mystery is a type without an element type" in refused(model)
 
 
 def test_a_fill_of_more_than_one_element(make_model: Any) -> None:

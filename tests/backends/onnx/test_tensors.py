@@ -25,8 +25,8 @@ NUMERIC = [dtype for dtype in DType if dtype is not DType.STRING]
 def values(dtype: DType) -> np.ndarray:
     if dtype is DType.BOOL:
         return np.array([[True, False, True]])
-    low = 0 if dtype.value.startswith("u") else -3
-    return np.array([[low, 1, 5]]).astype(dtype.numpy())
+    low = 0 if dtype.value.startswith("u") else -2
+    return np.array([[low, 1, 1 if 0 < dtype.bits < 4 else 5]]).astype(dtype.numpy())
 
 
 @pytest.mark.parametrize("dtype", NUMERIC, ids=str)

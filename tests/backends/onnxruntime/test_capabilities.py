@@ -58,6 +58,23 @@ COMPOSITES: dict[str, list[tuple[Shapes, Mapping[str, Any]]]] = {
     "com.microsoft::QuickGelu": [((X,), {}), ((X,), {"alpha": 1.0})],
     "com.microsoft::SkipLayerNormalization": [((X, X, V, V), {}), ((X, X, V, V, V), {"epsilon": 1e-3})],
     "com.microsoft::SkipSimplifiedLayerNormalization": [((X, X, V), {}), ((X, X, V, V), {"epsilon": 1e-3})],
+    # quantised weights and operands as inputs; as constants, of all sizes, in tests/dsl/functions/test_quantized.py
+    "com.microsoft::DynamicQuantizeMatMul": [
+        ((X, ("int8", (8, 4)), (4,)), {}),
+        ((X, ("uint8", (8, 4)), (4,), ("uint8", (4,)), (4,)), {}),
+    ],
+    "com.microsoft::MatMulIntegerToFloat": [
+        ((("uint8", (2, 4, 8)), ("int8", (8, 4)), (), (4,)), {}),
+        ((("uint8", (4, 8)), ("uint8", (8, 4)), (), (4,), ("uint8", ()), ("uint8", (4,)), (4,)), {}),
+    ],
+    "com.microsoft::MatMulNBits": [
+        ((X, ("uint8", (4, 1, 8)), (4, 1)), {"K": 8, "N": 4, "block_size": 16}),
+        ((X, ("uint8", (4, 1, 16)), (4, 1), ("uint8", (4, 1))), {"K": 8, "N": 4, "block_size": 16, "bits": 8}),
+    ],
+    "com.microsoft::GatherBlockQuantized": [
+        ((("uint8", (5, 8)), ("int64", (2, 3)), (5, 1)), {"block_size": 16}),
+        ((("uint8", (5, 2, 16)), ("int64", (2, 3)), (5, 2, 1)), {"block_size": 16, "bits": 8, "quantize_axis": 2}),
+    ],
 }
 # listed, and defined by nobody yet: that a session can be made and run is what is checked
 KERNELS: dict[str, tuple[Shapes, Mapping[str, Any]]] = {
@@ -176,6 +193,7 @@ PRIMITIVES: dict[str, tuple[Shapes, Mapping[str, Any]]] = {
     "Pad": ((X, ("int64", (6,))), {}),
     "Tile": ((X, ("int64", (3,))), {}),
     "TopK": ((X, ("int64", (1,))), {}),
+    "Where": ((("bool", X), X, X), {}),
 }
 
 

@@ -112,12 +112,17 @@ def test_models_that_cannot_be_loaded(make_model: Any, tmp_path: Path) -> None:
     unsupported = make_model([make_node("MatMul", ["x", "x"], ["y"])], {"x": bf16}, {"y": bf16}, opset=17)
     with pytest.raises(TargetError, match=r"CPUExecutionProvider lacks a kernel that the model needs: .*MatMul"):
         Session(unsupported.SerializeToString())
-    sequence = make_model([make_node("SequenceConstruct", ["x"], ["s"])], {"x": (F, [1])}, ["s"], opset=17)
-    sequence.graph.output[0].type.CopyFrom(
-        onnx.helper.make_sequence_type_proto(onnx.helper.make_tensor_type_proto(F, [1]))
+    domain = "ai.onnx.ml"
+    zip_map = make_node("ZipMap", ["x"], ["s"], domain=domain, classlabels_int64s=[3, 4])
+    mapped = make_model([zip_map], {"x": (F, [1, 2])}, ["s"], opset=17, domains={domain: 1})
+    value = onnx.helper.make_tensor_type_proto(F, None)
+    mapped.graph.output[0].type.CopyFrom(
+        onnx.helper.make_sequence_type_proto(onnx.helper.make_map_type_proto(TensorProto.INT64, value))
     )
-    with pytest.raises(OnnxError, match=r"'s' is a seq\(tensor\(float\)\), and tfgraph runs models of tensors only"):
-        Session(sequence.SerializeToString())
+    with pytest.raises(
+        OnnxError, match=r"'s' is a seq\(map\(int64,tensor\(float\)\)\), and tfgraph runs models of tensors,"
+    ):
+        Session(mapped.SerializeToString())
 
 
 def test_wrong_options() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ml_dtypes
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,6 +78,12 @@ def test_slices_whose_length_only_the_run_tells():
     n, m = symbol("n"), symbol("m")
     assert sliced_length(n, m - 3, HUGE, 1) is None
     assert sliced_length(n, 5, 1, -1) is None
+
+
+@pytest.mark.parametrize("end", [10**9, 2**31 - 1, HUGE])
+def test_what_exporters_write_for_to_the_end(end):
+    assert sliced_length(symbol("n"), 0, end, 1) == symbol("n")
+    assert sliced_length(symbol("n"), 0, 10**8, 1) != symbol("n")
 
 
 @given(past=st.integers(0, 5), new=st.integers(1, 5))

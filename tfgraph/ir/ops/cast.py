@@ -12,6 +12,7 @@ from tfgraph.ir.ops.arithmetic import is_float, widened
 from tfgraph.ir.ops.contents import Content
 from tfgraph.ir.ops.rules import same
 from tfgraph.ir.optable import REQUIRED, Operands
+from tfgraph.ir.packed import low_bits
 from tfgraph.ir.primitive import primitive
 from tfgraph.ir.types import CONTENT_DTYPES
 
@@ -36,8 +37,8 @@ def cast_array(array: Array, to: object, *, saturate: bool = True) -> Array:
             return np.asarray(wide != 0)
         if dtype.bits == 8 and dtype.is_float:
             return _to_float8(wide, target, saturate)
-        if dtype.bits == 4:
-            return _to_4_bits(wide, dtype)
+        if dtype.bits < 8:
+            return low_bits(wide.astype(np.int64), dtype)
         if dtype.is_integer and is_float(wide):
             return wide.astype(np.uint64 if dtype is DType.UINT64 else np.int64).astype(target)
         return wide.astype(target)
@@ -51,13 +52,6 @@ def _to_float8(wide: Array, target: np.dtype[Any], saturate: bool) -> Array:
         largest = np.float32(ml_dtypes.finfo(target).max)  # type: ignore[no-untyped-call]
         single = np.where(np.isnan(single), single, np.clip(single, -largest, largest))
     return np.asarray(single.astype(target))
-
-
-def _to_4_bits(wide: Array, dtype: DType) -> Array:
-    """The low four bits of the integer, in the dtype of 4-bit integers."""
-    low = wide.astype(np.int64) & 0xF
-    signed = (low ^ 8) - 8 if dtype is DType.INT4 else low
-    return signed.astype(np.int8).astype(dtype.numpy())
 
 
 def _content(given: Operands) -> Content | None:

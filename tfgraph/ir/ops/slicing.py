@@ -66,7 +66,7 @@ def sliced_length(dim: Dim, start: Dim, end: Dim, step: int) -> Dim | None:
     return length if step == 1 else floordiv(length + (step - 1), step)
 
 
-_UNBOUNDED = 2**30  # no axis is so long: what exporters write for "to the end" is beyond it
+_UNBOUNDED = 10**9  # no axis is so long: what exporters write for "to the end" is this or beyond it
 
 
 def _is_last(start: int) -> bool:
