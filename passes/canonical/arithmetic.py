@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from tfgraph.ir.graph import Node, Value
-from tfgraph.passes.rewrite import Rewriter, RuleSet, scalar_of
+from tfgraph.passes.rewrite import Rewriter, RuleSet, is_filled_with, scalar_of
 
 ARITHMETIC = RuleSet()
 
@@ -125,10 +125,15 @@ def subtract_constant(node: Node, rewriter: Rewriter) -> Value | None:
 
 @ARITHMETIC.rule("Add", "Mul")
 def drop_neutral(node: Node, _rewriter: Rewriter) -> Value | None:
-    """`x + 0` and `x * 1` are x, for a single number: a vector of ones may be the weight of a norm."""
-    x = node.required(0)
+    """`x + 0` and `x * 1` are x, for a number, or one a head: a vector of ones may be the weight of a norm."""
+    x, other = node.required(0), node.required(1)
     neutral = 0.0 if node.key == "Add" else 1.0
-    return x if scalar_of(node.input(1)) == neutral and _keeps_shape(x, node) else None
+    if not _keeps_shape(x, node):
+        return None
+    one_a_head = other.constant is not None and other.rank > 2 and other.shape[-1] == 1
+    if one_a_head and is_filled_with(other, neutral):
+        return x
+    return x if scalar_of(other) == neutral else None
 
 
 def scaled(value: Value | None) -> tuple[Value, float] | None:
@@ -196,19 +201,23 @@ def cubic_is_sum(node: Node, rewriter: Rewriter) -> Value | None:
 
 @ARITHMETIC.rule("Add")
 def shift_before_scale(node: Node, rewriter: Rewriter) -> Value | None:
-    """`x * k + (b - m * k)` is written `(x - m) * k + b`: a normalisation as TensorFlow spells it."""
+    """`x * k + (b - m * k)` is written `(x - m) * k + b`: a normalisation as TensorFlow spells it.
+
+    Where b is 0, `-(m * k)` stands in its place.
+    """
     for product, rest in ((node.required(0), node.required(1)), (node.required(1), node.required(0))):
         difference, scaled_x = rest.producer, product.producer
-        if scaled_x is None or difference is None or scaled_x.key != "Mul" or difference.key != "Sub":
+        if scaled_x is None or difference is None or scaled_x.key != "Mul" or difference.key not in ("Sub", "Neg"):
             continue
-        offset, scaled_mean = difference.required(0), difference.required(1).producer
+        offset = difference.required(0) if difference.key == "Sub" else None
+        scaled_mean = difference.required(len(difference.inputs) - 1).producer
         if scaled_mean is None or scaled_mean.key != "Mul":
             continue
         for x, factor in (scaled_x.inputs, scaled_x.inputs[::-1]):
             for mean, same in (scaled_mean.inputs, scaled_mean.inputs[::-1]):
                 if factor is same and x is not None and x is not mean:
-                    centred = rewriter.emit("Sub", [x, mean])
-                    return rewriter.emit("Add", [rewriter.emit("Mul", [centred, factor]), offset])
+                    normalised = rewriter.emit("Mul", [rewriter.emit("Sub", [x, mean]), factor])
+                    return normalised if offset is None else rewriter.emit("Add", [normalised, offset])
     return None
 
 
@@ -229,6 +238,18 @@ def weight_last(node: Node, rewriter: Rewriter) -> Value | None:
             continue
         if weight.constant is not None and len(weight.constant.shape) == 1 and y.constant is None:
             return rewriter.emit("Mul", [rewriter.emit(inner.key, [x, y]), weight])
+    return None
+
+
+@ARITHMETIC.rule("Div")
+def weight_after_root(node: Node, rewriter: Rewriter) -> Value | None:
+    """`(x * w) / sqrt(y)`, with w a constant vector, is `(x / sqrt(y)) * w`."""
+    product, root = node.required(0).producer, node.required(1)
+    if product is None or product.key != "Mul" or root.producer is None or root.producer.key != "Sqrt":
+        return None
+    for x, weight in ((product.required(0), product.required(1)), (product.required(1), product.required(0))):
+        if weight.constant is not None and len(weight.constant.shape) == 1 and x.constant is None:
+            return rewriter.emit("Mul", [rewriter.emit("Div", [x, root]), weight])
     return None
 
 

@@ -71,9 +71,11 @@ def _finite_scores(scores: Value, rewriter: Rewriter) -> Value | None:
 
 
 def _is_product(value: Value) -> bool:
-    """Whether `value` is a matrix product, perhaps scaled or capped: finite if its operands are, and are not huge."""
+    """Whether `value` is a matrix product, perhaps scaled, cast or capped: finite for finite, not huge operands."""
     node = value.producer
-    while node is not None and node.key in ("Mul", "Div") and scalar_of(node.input(1)) is not None:
+    while node is not None and (
+        node.key == "Cast" or (node.key in ("Mul", "Div") and scalar_of(node.input(1)) is not None)
+    ):
         node = node.required(0).producer
     return node is not None and node.key in ("MatMul", "Tanh")
 

@@ -144,6 +144,22 @@ def turn_keys(node: Node, rewriter: Rewriter) -> Value | None:
     return rewriter.emit("MatMul", [queries, turned])
 
 
+@HEADS.rule("MatMul")
+def weights_before_values(node: Node, rewriter: Rewriter) -> Value | None:
+    """Values kept as [B, H, D, T], `v p^T` for weights p, are `(p v^T)^T`."""
+    values, turned = node.required(0), node.required(1)
+    if turned.producer is None or turned.producer.key != "Transpose" or values.constant is not None:
+        return None
+    if turned.type.known_shape is None or values.type.known_shape is None or values.rank != turned.rank:
+        return None
+    swap = {"perm": matrix_transpose(turned.rank)}
+    weights = turned.producer.required(0)
+    if turned.rank < 3 or turned.producer.attributes.get("perm") != swap["perm"] or not _is_softmax(weights):
+        return None
+    product = rewriter.emit("MatMul", [weights, rewriter.emit("Transpose", [values], swap)])
+    return rewriter.emit("Transpose", [product], swap)
+
+
 def _with_heads(mask: Value, heads: Shape, view: Node, rewriter: Rewriter) -> Value | None:
     """[B * H, R, C] -> [B, H, R, C], read from in front of the reshape that folded it where there is one.
 

@@ -3,6 +3,7 @@
     (scores + bias) + mask                ->  scores + (bias + mask)
     Where(keep, scores, lowest) + mask    ->  scores + Where(keep, mask, lowest)
     (scores + mask) * c                   ->  scores * c + mask * c
+    scores - mask                         ->  scores + mask * -1
 
 The second is exact for every query that may attend to something: what is masked has weight 0 in both.
 """
@@ -164,6 +165,17 @@ def scale_inside_mask(node: Node, rewriter: Rewriter) -> Value | None:
                 scaled = rewriter.emit("Mul", [scores, scale])
                 return rewriter.emit("Add", [scaled, rewriter.emit("Mul", [mask, scale])])
     return None
+
+
+@MASKS.rule("Sub")
+def add_negated_mask(node: Node, rewriter: Rewriter) -> Value | None:
+    """`scores - mask` is `scores + mask * -1`, on the way to a softmax."""
+    scores, mask = node.required(0), node.required(1)
+    if not _is_scores(scores) or _is_scores(mask) or mask.constant is not None or not leads_to_softmax(node.output):
+        return None
+    if mask.producer is not None and mask.producer.key == "ReduceMax":  # the largest score: see `drop_largest`
+        return None
+    return rewriter.emit("Add", [scores, rewriter.emit("Mul", [mask, rewriter.scalar(-1.0, mask)])])
 
 
 @MASKS.rule("Softmax")

@@ -17,6 +17,7 @@ from tfgraph.ir.dims import Dim, exact_div
 from tfgraph.ir.graph import Node, Value
 from tfgraph.ir.optable import attribute
 from tfgraph.ir.transforms import sliced
+from tfgraph.passes.canonical.rotary_layouts import HEADS_FIRST, heads_first, picked, ranked, seq_axis
 from tfgraph.passes.canonical.views import static_target
 from tfgraph.passes.rewrite import Rewriter, RuleSet, scalar_of
 
@@ -36,16 +37,25 @@ def rotate_by_halves(node: Node, rewriter: Rewriter) -> Value | None:
         if parts is None:
             continue
         x, cos, sin = parts
-        half = exact_div(x.shape[-1], 2)
-        if half is None or not isinstance(half, int):
+        cos, sin = ranked(cos, rewriter), ranked(sin, rewriter)
+        layout = seq_axis(cos, x)
+        if layout is None or layout != seq_axis(sin, x) or cos.shape[3] != x.shape[3] or sin.shape[3] != x.shape[3]:
             continue
-        if not all(_is_for_all_heads(angles, x) and _is_doubled(angles) for angles in (cos, sin)):
+        if not isinstance(exact_div(x.shape[-1], 2), int) or not (_is_doubled(cos) and _is_doubled(sin)):
             continue
-        c, s = (batched(_halve(value, rewriter), x, rewriter) for value in (cos, sin))
-        first = _slice(rewriter, x, 0, half)
-        second = _slice(rewriter, x, half, LAST)
-        return rewriter.emit("Concat", turn(first, second, c, s, rewriter), {"axis": -1})
+        return turned_halves(x, _halve(cos, rewriter), _halve(sin, rewriter), layout, rewriter)
     return None
+
+
+def turned_halves(x: Value, cos: Value, sin: Value, layout: int, rewriter: Rewriter) -> Value:
+    """x turned by angles of half its width, as the definition does it; `layout` is `seq_axis`."""
+    half = cos.shape[-1]
+    width = half if isinstance(half, int) else 0
+    heads, (c, s) = heads_first(x, (cos, sin), layout, rewriter)
+    first, second = _slice(rewriter, heads, 0, width), _slice(rewriter, heads, width, LAST)
+    pair = turn(first, second, batched(c, heads, rewriter), batched(s, heads, rewriter), rewriter)
+    result = rewriter.emit("Concat", pair, {"axis": -1})
+    return result if layout == 2 else rewriter.emit("Transpose", [result], {"perm": HEADS_FIRST})
 
 
 def operands(
@@ -90,18 +100,20 @@ def _rotated(value: Value) -> Value | None:
     second, first = negated(concat.required(0)), concat.required(1)
     if second is None:
         return None
-    x, upper = _part_of(first)
-    other, lower = _part_of(second)
+    x, upper = part_of(first)
+    other, lower = part_of(second)
     return x if x is not None and x is other and (upper, lower) == (0, 1) else None
 
 
-def _part_of(value: Value) -> tuple[Value | None, int]:
+def part_of(value: Value) -> tuple[Value | None, int]:
     """`(x, 0)` for the first half of x along the last axis, `(x, 1)` for the second, `(None, -1)` for anything else."""
     node = value.producer
     nothing = (None, -1)
     if node is None or value.type.known_shape is None:
         return nothing
     x = node.required(0)
+    if node.key in ("Gather", "Squeeze", "Reshape"):
+        return picked(value, -2)
     if x.type.known_shape is None or x.rank != value.rank or x.shape[-1] != value.shape[-1] * 2:
         return nothing
     if node.key == "Split" and len(node.outputs) == 2 and attribute(node, "axis") in (-1, x.rank - 1):
@@ -120,12 +132,6 @@ def _part_of(value: Value) -> tuple[Value | None, int]:
 def _slice(rewriter: Rewriter, x: Value, start: int, stop: int) -> Value:
     bounds = [rewriter.ints([number]) for number in (start, stop, x.rank - 1, 1)]
     return rewriter.emit("Slice", [x, *bounds])
-
-
-def _is_for_all_heads(angles: Value, x: Value) -> bool:
-    """Whether the shape is [1 or B, 1, S, D], for x of [B, H, S, D]."""
-    shape = angles.type.known_shape
-    return shape is not None and len(shape) == 4 and shape[0] in (1, x.shape[0]) and shape[1] == 1
 
 
 def _is_doubled(value: Value) -> bool:

@@ -15,12 +15,11 @@ from tfgraph.ir.graph import Node, Value
 from tfgraph.ir.optable import attribute
 from tfgraph.ir.transforms import reshaped, sliced
 from tfgraph.passes.canonical.rotary import EACH_ALONE, LAST, batched, negated, operands, turn
+from tfgraph.passes.canonical.rotary_layouts import HEADS_FIRST, heads_first, picked, ranked, seq_axis
 from tfgraph.passes.canonical.views import static_target
 from tfgraph.passes.rewrite import Rewriter, RuleSet, scalar_of
 
 ROTARY_PAIRS = RuleSet()
-
-_HEADS_FIRST = (0, 2, 1, 3)
 
 
 @ROTARY_PAIRS.rule("Add")
@@ -31,24 +30,25 @@ def rotate_by_pairs(node: Node, rewriter: Rewriter) -> Value | None:
         if parts is None:
             continue
         x, cos, sin = parts
-        layouts = [_seq_axis(angles, x) for angles in (cos, sin)]
-        if None in layouts or layouts[0] != layouts[1] or not (_is_paired(cos) and _is_paired(sin)):
+        cos, sin = ranked(cos, rewriter), ranked(sin, rewriter)
+        layout = seq_axis(cos, x)
+        if layout is None or layout != seq_axis(sin, x) or cos.shape[3] != x.shape[3] or sin.shape[3] != x.shape[3]:
             continue
-        width = x.shape[-1]
-        if not isinstance(width, int):
+        if not isinstance(x.shape[-1], int) or not (_is_paired(cos) and _is_paired(sin)):
             continue
-        c, s = (_thin(angles, rewriter) for angles in (cos, sin))
-        if layouts[0] == 1:
-            x = rewriter.emit("Transpose", [x], {"perm": _HEADS_FIRST})
-            c, s = (rewriter.emit("Reshape", [value, rewriter.ints([0, 1, -1, width // 2])]) for value in (c, s))
-        c, s = (batched(value, x, rewriter) for value in (c, s))
-        first, second = _slice(rewriter, x, 0), _slice(rewriter, x, 1)
-        pair = turn(first, second, c, s, rewriter)
-        apart = [rewriter.emit("Reshape", [part, rewriter.ints([0, 0, 0, 0, 1])]) for part in pair]
-        stacked = rewriter.emit("Concat", apart, {"axis": -1})
-        result = rewriter.emit("Reshape", [stacked, rewriter.ints([0, 0, 0, width])])
-        return result if layouts[0] == 2 else rewriter.emit("Transpose", [result], {"perm": _HEADS_FIRST})
+        return turned_pairs(x, _thin(cos, rewriter), _thin(sin, rewriter), layout, rewriter)
     return None
+
+
+def turned_pairs(x: Value, cos: Value, sin: Value, layout: int, rewriter: Rewriter) -> Value:
+    """x turned by angles of half its width, as the definition over pairs does it; `layout` is `seq_axis`."""
+    width = x.shape[-1] if isinstance(x.shape[-1], int) else 0
+    heads, (c, s) = heads_first(x, (cos, sin), layout, rewriter)
+    c, s = (batched(value, heads, rewriter) for value in (c, s))
+    pair = turn(_slice(rewriter, heads, 0), _slice(rewriter, heads, 1), c, s, rewriter)
+    apart = [rewriter.emit("Reshape", [part, rewriter.ints([0, 0, 0, 0, 1])]) for part in pair]
+    result = rewriter.emit("Reshape", [rewriter.emit("Concat", apart, {"axis": -1}), rewriter.ints([0, 0, 0, width])])
+    return result if layout == 2 else rewriter.emit("Transpose", [result], {"perm": HEADS_FIRST})
 
 
 def _rotated(value: Value) -> Value | None:
@@ -61,15 +61,15 @@ def _rotated(value: Value) -> Value | None:
         return None
     if attribute(concat, "axis") not in (-1, value.rank) or concat.output.shape[:-2] != value.shape[:-1]:
         return None
-    minus, plus = (_unstacked(concat.required(index)) for index in (0, 1))
+    minus, plus = (unstacked(concat.required(index)) for index in (0, 1))
     odd = None if minus is None else negated(minus)
     if plus is None or odd is None:
         return None
-    (x, first), (other, second) = _every_second(plus), _every_second(odd)
+    (x, first), (other, second) = every_second(plus), every_second(odd)
     return x if x is not None and x is other and (first, second) == (0, 1) and x.type == value.type else None
 
 
-def _unstacked(value: Value) -> Value | None:
+def unstacked(value: Value) -> Value | None:
     """The v of `value = v[..., None]`."""
     node = value.producer
     if node is None or node.key not in ("Reshape", "Unsqueeze") or value.type.known_shape is None:
@@ -78,9 +78,11 @@ def _unstacked(value: Value) -> Value | None:
     return inner if inner.type.known_shape is not None and (*inner.shape, 1) == value.shape else None
 
 
-def _every_second(value: Value) -> tuple[Value | None, int]:
+def every_second(value: Value) -> tuple[Value | None, int]:
     """`(x, start)` of `value = x[..., start::2]`, for an even last axis of x."""
     node = value.producer
+    if node is not None and node.key in ("Gather", "Squeeze", "Reshape"):
+        return picked(value, -1)
     if node is None or node.key != "Slice" or value.type.known_shape is None:
         return None, -1
     x, starts, steps, axes = node.required(0), node.required(1).content, node.input(4), node.input(3)
@@ -93,16 +95,6 @@ def _every_second(value: Value) -> tuple[Value | None, int]:
 
 def _slice(rewriter: Rewriter, x: Value, start: int) -> Value:
     return rewriter.emit("Slice", [x, *(rewriter.ints([number]) for number in (start, LAST, x.rank - 1, 2))])
-
-
-def _seq_axis(angles: Value, x: Value) -> int | None:
-    """Which axis is the sequence's: 2 for angles [1 or B, 1, S, D], 1 for [1 or B, S, 1, D]; None for other shapes."""
-    shape = angles.type.known_shape
-    if shape is None or len(shape) != 4 or shape[0] not in (1, x.shape[0]) or shape[3] != x.shape[3]:
-        return None
-    if shape[1] == 1 and shape[2] == x.shape[2]:
-        return 2
-    return 1 if shape[2] == 1 and shape[1] == x.shape[1] else None
 
 
 def _repeated_of(value: Value) -> Value | None:
@@ -151,6 +143,10 @@ def _is_paired(value: Value) -> bool:
         half = size // 2 if isinstance(size, int) else None
         fits = half is not None and static_target((*x.shape[:-1], half), (*value.shape[:-1], half)) is not None
         return fits and _is_paired(x)
+    if node.key == "Slice":
+        axes = node.input(3)
+        along = None if axes is None else axes.content
+        return along is not None and not {-1, x.rank - 1} & set(along) and _is_paired(x)
     return node.key == "Gather" and attribute(node, "axis") == 0 and x.rank > 1 and _is_paired(x)
 
 

@@ -65,6 +65,24 @@ def drop_expanded_operand(node: Node, rewriter: Rewriter) -> Value | None:
     return None
 
 
+@TRIVIAL.rule("Add", "Sub", "Mul", "Div", "Where", "And", "Or", "Max", "Min")
+def drop_filled_operand(node: Node, rewriter: Rewriter) -> Value | None:
+    """An operand filled with one number, in the shape that another operand has anyway, is that number."""
+    shape = node.output.type.known_shape
+    for index, operand in enumerate(node.inputs):
+        filling = None if operand is None else operand.producer
+        if shape is None or operand is None or filling is None or filling.key != "ConstantOfShape":
+            continue
+        others = [other for place, other in enumerate(node.inputs) if place != index and other is not None]
+        if any(other.type.known_shape == shape for other in others):
+            fill = attribute(filling, "value")
+            if not isinstance(fill, int | float):
+                return None
+            number = rewriter.scalar(fill, operand)
+            return rewriter.emit(node.key, [*node.inputs[:index], number, *node.inputs[index + 1 :]], node.attributes)
+    return None
+
+
 @TRIVIAL.rule("Concat", "Sum", "Max", "Min", "Mean")
 def drop_single(node: Node, _rewriter: Rewriter) -> Value | None:
     """A concatenation, sum, maximum, minimum or mean of one operand."""

@@ -137,6 +137,13 @@ def test_a_shifted_normalisation_centres_first(fires, leaves):
 
     given = {"x": "batch 8", "mean": "batch 1", "factor": "batch 8", "offset": "8"}
     fires("shift_before_scale", tensorflow, {"Sub": 1, "Mul": 1, "Add": 1}, **given)
+    without_offset = {name: shape for name, shape in given.items() if name != "offset"}
+
+    def unbiased(x, mean, factor):
+        return x * factor + -(mean * factor)
+
+    fires("shift_before_scale", unbiased, {"Sub": 1, "Mul": 1}, **without_offset)
+    leaves("shift_before_scale", lambda x, mean, factor: x * factor + -(mean * mean), **without_offset)
     leaves("shift_before_scale", lambda x, mean, factor, offset: x * factor + (offset - mean * mean), **given)
     leaves("shift_before_scale", lambda x, mean, factor, offset: x * factor + (mean * factor - offset), **given)
 

@@ -350,3 +350,15 @@ def test_a_choice_that_is_no_mask_or_already_in_form_stays(leaves):
         return F.softmax(masked), masked
 
     leaves("mask_by_where", shared, **CHOSEN)
+
+
+def test_a_mask_that_is_subtracted(fires, leaves):
+    given = {"q": "2 4 5 8", "k": "2 4 7 8", "mask": "2 1 5 7"}
+
+    def minus(q, k, mask):
+        return F.softmax(F.matmul(q, F.swap_axes(k, -1, -2)) - mask)
+
+    expected = {"Transpose": 1, "MatMul": 1, "Mul": 1, "Add": 1, "Softmax": 1}
+    fires("add_negated_mask", minus, expected, **given)
+    leaves("add_negated_mask", lambda q, k, mask: F.matmul(q, F.swap_axes(k, -1, -2)) - mask, **given)  # no softmax
+    leaves("add_negated_mask", lambda q, k, mask: F.softmax(mask - F.matmul(q, F.swap_axes(k, -1, -2))), **given)

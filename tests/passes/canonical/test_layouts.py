@@ -101,3 +101,11 @@ def test_other_weights_stay_together(leaves):
         return F.matmul(weights, folded(v)), weights
 
     leaves("separate_heads", shown, s="8 5 7", v="2 4 7 6")
+
+
+def test_values_in_front_of_their_weights(fires, leaves):
+    given = {"scores": "batch 4 5 7", "v": "batch 4 8 7"}
+    swapped = {"Softmax": 1, "Transpose": 2, "MatMul": 1}
+    fires("weights_before_values", lambda scores, v: F.matmul(v, swap(F.softmax(scores))), swapped, **given)
+    leaves("weights_before_values", lambda scores, v: F.matmul(v, swap(F.sin(scores))), **given)
+    leaves("weights_before_values", lambda scores, v: F.matmul(v, F.softmax(scores)), scores="2 4 7 5", v="2 4 8 7")

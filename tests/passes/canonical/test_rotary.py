@@ -86,7 +86,6 @@ def test_tables_are_repeated_for_every_sequence(fires):
     [
         (np.cos(np.arange(48.0).reshape(1, 1, 6, 8)).astype(F32), SIN),  # halves that differ
         (COS, np.sin(np.arange(48.0).reshape(1, 1, 6, 8)).astype(F32)),
-        (COS[0, 0], SIN[0, 0]),  # of lower rank
         (np.repeat(COS, 3, 1), np.repeat(SIN, 3, 1)),  # for every head
         (np.repeat(COS, 2, 0), np.repeat(SIN, 2, 0)),  # for more sequences than there are
     ],

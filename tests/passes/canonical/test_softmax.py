@@ -88,3 +88,25 @@ def test_a_softmax_is_behind_the_view_that_takes_heads_apart(fires, leaves):
         return F.reshape(weights, (2, 4, 5, 7)), weights
 
     leaves("softmax_after_unfolding", shared, x="8 5 7")
+
+
+def test_weights_that_are_normalised_after_the_values(fires, leaves):
+    def late(x, v, axes=-1):
+        powers = F.exp(x - F.reduce_max(x, (-1,)))
+        return F.matmul(powers, v) / F.reduce_sum(powers, (axes,))
+
+    expected = {"ReduceMax": 1, "Sub": 1, "Softmax": 1, "MatMul": 1}
+    fires("divide_before_values", late, expected, x="batch 3 5 6", v="batch 3 6 8")
+    leaves("divide_before_values", lambda x, v: late(x, v, -2), x="2 3 6 6", v="2 3 6 6")
+    leaves("divide_before_values", lambda x, y, v: F.matmul(F.exp(x), v) / F.reduce_sum(F.exp(y), (-1,)),
+           x="2 5 6", y="2 5 6", v="2 6 8")  # fmt: skip
+
+
+def test_exponents_of_logarithms(fires, leaves, op):
+    last = np.asarray([-1])
+    fires("softmax_of_logarithms", lambda x: F.exp(op("LogSoftmax", x, axis=-1)), {"Softmax": 1}, x="batch 8")
+    fires("softmax_of_logarithms", lambda x: F.exp(x - op("ReduceLogSumExp", x, last)), {"Softmax": 1}, x="batch 8")
+    summed = lambda x: F.exp(x - op("Log", F.reduce_sum(F.exp(x), (-1,))))  # noqa: E731
+    fires("softmax_of_logarithms", summed, {"Softmax": 1}, x="batch 8")
+    leaves("softmax_of_logarithms", lambda x, y: F.exp(x - op("ReduceLogSumExp", y, last)), x="batch 8", y="batch 8")
+    leaves("softmax_of_logarithms", lambda x: F.exp(x - op("ReduceLogSumExp", x, np.asarray([0]))), x="batch 8")

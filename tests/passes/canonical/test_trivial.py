@@ -145,3 +145,23 @@ def test_a_global_pool_is_a_mean(fires, op):
 
 def test_a_global_maximum_is_no_mean(leaves, op):
     leaves("pool_is_mean", lambda x: op("GlobalMaxPool", x), x="batch 3 seq 5")
+
+
+def test_an_operand_filled_with_one_number(fires, leaves, op):
+    def filled(x, keep):
+        return F.where(keep, x, op("ConstantOfShape", op("Shape", x), value=-1e9, dtype="float32"))
+
+    fires("drop_filled_operand", filled, {"Where": 1}, x="batch 8", keep="bool batch 8")
+
+    def spread(x, shape):
+        return x + op("ConstantOfShape", shape, value=1.0, dtype="float32")
+
+    leaves("drop_filled_operand", spread, x="1 8", shape="int64 2", inputs={"shape": np.asarray([3, 8])})
+
+
+def test_ones_for_every_head(fires, leaves):
+    ones = np.ones((1, 3, 1, 1), np.float32)
+    fires("drop_neutral", lambda x: F.sin(x) * ones, {"Sin": 1}, x="batch 3 5 8")
+    leaves("drop_neutral", lambda x: x * np.ones(8, np.float32), x="batch 3 5 8")  # the weight of a norm
+    leaves("drop_neutral", lambda x: x * (ones * 2), x="batch 3 5 8")
+    leaves("drop_neutral", lambda x: x * ones, x="batch 1 5 8")  # it repeats x

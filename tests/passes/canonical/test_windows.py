@@ -36,3 +36,16 @@ def test_other_masks_stay(leaves):
         return F.reshape(total, scores.shape), total
 
     leaves("mask_by_window", shared, image="3 2 4 5 5")
+
+
+def test_windows_of_a_number_of_images_that_no_input_says(optimise, op):
+    """Queries, keys and values are given by windows: the number of images is a quotient."""
+
+    def attend(q, k, v):
+        scores = F.matmul(q, F.swap_axes(k, -1, -2)) * 0.5  # [windows, 4, 5, 5]
+        apart = op("Reshape", scores, np.asarray([-1, 2, 4, 5, 5])) + MASK
+        return F.matmul(F.softmax(op("Reshape", apart, np.asarray([-1, 4, 5, 5]))), v)
+
+    operand = "windows 4 5 6"
+    done = optimise(attend, q=operand, k=operand, v=operand, sizes=({"windows": 6}, {"windows": 2}))
+    assert done.operators["Attention"] == 1

@@ -164,16 +164,6 @@ def test_a_scale_in_front_stays_in_front(optimise):
 # -- what only looks like a norm ---------------------------------------------------------------------------------------
 
 
-def wrong_axis(x):
-    centred = x - F.reduce_mean(x, (1,))
-    return centred / F.sqrt(F.reduce_mean(centred * centred, (1,)) + 1e-5) * WEIGHT + BIAS
-
-
-def wrong_axis_of_the_variance(x):
-    centred = x - mean(x)
-    return centred / F.sqrt(F.reduce_mean(centred * centred, (1,)) + 1e-5) * WEIGHT + BIAS
-
-
 def two_axes(x):
     centred = x - F.reduce_mean(x, (1, 2))
     return centred / F.sqrt(F.reduce_mean(centred * centred, (1, 2)) + 1e-5) * WEIGHT + BIAS
@@ -246,7 +236,7 @@ def scale_widens(x):  # one feature, eight weights
 
 
 LOOKALIKES = (
-    wrong_axis, wrong_axis_of_the_variance, two_axes, without_epsilon, unbiased_variance, bessel_corrected,
+    two_axes, without_epsilon, unbiased_variance, bessel_corrected,
     epsilon_outside, square_of_the_mean, variance_of_another, variance_times_itself, square_root_missing, scale_of_one,
     scale_widens,
 )  # fmt: skip
