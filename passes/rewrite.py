@@ -159,11 +159,12 @@ class _Run:
         for rule in self.rules.get(node.key, ()):
             self.rewriter.at(node)
             replacement = rule.function(node, self.rewriter)
-            if replacement is None:
+            replacements = (replacement,) if isinstance(replacement, Value) else tuple(replacement or ())
+            if not replacements or not all(map(_can_replace, node.outputs, replacements)):
                 self.take_back()
                 continue
             self.counts[rule.name] += 1
-            self.replace(node, (replacement,) if isinstance(replacement, Value) else tuple(replacement))
+            self.replace(node, replacements)
             return
 
     def take_back(self) -> None:
@@ -190,6 +191,19 @@ class _Run:
         for name, new in zip(names, replacements, strict=True):
             if new in fresh and new.producer is not None and new.producer.alive:
                 self.graph.rename(new, name)
+
+
+def _can_replace(old: Value, new: Value) -> bool:
+    """Whether `new` has the type of `old`, as far as is known: a constant of many axes may have given it more axes."""
+    expected, found = old.type.known_shape, new.type.known_shape
+    if old.dtype is not new.dtype:
+        return False
+    if expected is None or found is None:
+        return True
+    sizes = zip(expected, found, strict=False)
+    return len(expected) == len(found) and all(
+        size == other or not (isinstance(size, int) and isinstance(other, int)) for size, other in sizes
+    )
 
 
 def erase_dead(graph: Graph, node: Node) -> list[Node]:

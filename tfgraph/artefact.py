@@ -7,7 +7,7 @@ are loaded when they are first needed.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,9 +23,16 @@ from tfgraph.staging import recover
 
 if TYPE_CHECKING:
     from tfgraph.backends.onnxruntime.session import Session
+    from tfgraph.backends.openvino.session import Session as OpenVinoSession
     from tfgraph.tokenizer import Tokenizer
 
 EMBEDDING_OUTPUT = "sentence_embedding"
+
+MAX_TOKENS = 1024
+"""Tokens that are run together by default."""
+
+WINDOW = 8192
+"""Texts that are tokenised and sorted by length together, so that memory does not grow with their number."""
 
 
 class Artefact:
@@ -37,12 +44,19 @@ class Artefact:
     """
 
     def __init__(
-        self, folder: Path, manifest: Manifest, *, provider: str = "cpu", num_threads: int | None = None
+        self,
+        folder: Path,
+        manifest: Manifest,
+        *,
+        provider: str = "cpu",
+        num_threads: int | None = None,
+        cache: Path | None = None,
     ) -> None:
         self.folder = folder
         self.manifest = manifest
         self._provider = provider
         self._num_threads = num_threads
+        self._cache = cache
 
     @property
     def task(self) -> str | None:
@@ -50,8 +64,8 @@ class Artefact:
         return self.manifest.task
 
     @property
-    def session(self) -> Session:
-        """The model, loaded in ONNX Runtime.
+    def session(self) -> Session | OpenVinoSession:
+        """The model, loaded in the runtime of its target.
 
         Raises:
             InputError: it runs as several graphs.
@@ -67,17 +81,24 @@ class Artefact:
         return self.sessions[parts[0]]
 
     @cached_property
-    def sessions(self) -> Mapping[str, Session]:
-        """The graphs that the model runs as, by name, loaded in ONNX Runtime.
+    def sessions(self) -> Mapping[str, Session | OpenVinoSession]:
+        """The graphs that the model runs as, by name, loaded in the runtime of their target.
 
         Raises:
             OnnxError: a file is damaged.
             TargetError: the execution provider does not work here, or lacks a kernel that the model needs.
         """
-        from tfgraph.backends.onnxruntime.session import Session
+        from tfgraph.sessions import open_session
 
         return {
-            name: Session(self.folder / part.file, provider=self._provider, num_threads=self._num_threads)
+            name: open_session(
+                self.folder / part.file,
+                target=self.manifest.target,
+                precision=self.manifest.precision,
+                provider=self._provider,
+                num_threads=self._num_threads,
+                cache=self._cache,
+            )
             for name, part in self.manifest.parts.items()
         }
 
@@ -131,22 +152,59 @@ class Artefact:
             raise InputError(
                 f"the model in {self.folder} continues texts: use tfgraph.Generator, or `tfgraph generate`"
             )
-        if self.manifest.model.get("do_lower_case"):
-            texts = [_lowered(text) for text in texts]
-        encoded = self.tokenizer.encode(texts, max_length=self.manifest.max_length)
+        encoded = self.tokenizer.encode(self._prepared(texts), max_length=self.manifest.max_length)
+        inputs = self._inputs_among(encoded)
+        return {name: array[None] for name, array in inputs.items()} if self.task == "multiple-choice" else inputs
+
+    def _prepared(self, texts: Sequence[Any]) -> Sequence[Any]:
+        """The texts as the tokenizer gets them."""
+        return [_lowered(text) for text in texts] if self.manifest.model.get("do_lower_case") else texts
+
+    def _inputs_among(self, encoded: Mapping[str, Array]) -> dict[str, Array]:
+        """Those of the tokenizer's arrays that the model takes.
+
+        Raises:
+            InputError: the model takes another.
+        """
         missing = [name for name in self.manifest.inputs if name not in encoded]
         if missing:
             raise InputError(f"the model takes '{missing[0]}', which texts do not give: call `run` with arrays")
-        alone = self.task == "multiple-choice"
-        return {name: encoded[name][None] if alone else encoded[name] for name in self.manifest.inputs}
+        return {name: encoded[name] for name in self.manifest.inputs}
 
-    def encode(self, texts: Sequence[Any], *, batch_size: int = 32) -> Array:
+    def _batches(
+        self, items: Sequence[Any], batch_size: int | None, max_tokens: int
+    ) -> Iterator[tuple[list[int], dict[str, Array]]]:
+        """The numbers of texts to run together, and the model's inputs for them.
+
+        Some thousand texts at a time are tokenised and sorted by their number of tokens.
+        """
+        for start in range(0, len(items), WINDOW):
+            window = self._prepared(items[start : start + WINDOW])
+            rows = self.tokenizer.encode_ragged(window, max_length=self.manifest.max_length, first=start)
+            for indices in rows.batches(max_tokens=max_tokens, max_rows=batch_size):
+                yield (indices + start).tolist(), self._inputs_among(rows.padded(indices))
+
+    def encode(
+        self,
+        texts: Sequence[Any],
+        *,
+        batch_size: int | None = None,
+        max_tokens: int = MAX_TOKENS,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> Array:
         """One vector for each text, or pair of texts: float32 [n, hidden], in the order of the texts.
 
-        Texts of about the same length are run together, so that little is padded.
+        Texts of about the same number of tokens are run together, so that little is padded. Besides the vectors, the
+        memory that it takes does not grow with the number of texts.
+
+        Args:
+            texts: the texts, or pairs of texts.
+            batch_size: the most texts to run together; by default `max_tokens` alone decides.
+            max_tokens: the most tokens to run together, padding included; a longer text is run alone.
+            on_progress: called as `on_progress(done, total)` before the first batch and after each.
 
         Raises:
-            InputError: the model gives no sentence embeddings, or the texts are not texts.
+            InputError: the model gives no sentence embeddings, the texts are not texts, or a limit is below 1.
         """
         if EMBEDDING_OUTPUT not in self.manifest.outputs:
             raise InputError(
@@ -157,13 +215,20 @@ class Artefact:
         shape = self.manifest.outputs[EMBEDDING_OUTPUT].shape or (0,)
         width = shape[-1] if isinstance(shape[-1], int) else 0
         vectors = np.empty((len(items), width), dtype=np.float32)
-        for indices in _batches(items, batch_size):
-            inputs = self.inputs_of([items[index] for index in indices])
+        done = 0
+        for indices, inputs in self._batches(items, batch_size, max_tokens):
+            if on_progress and not done:
+                on_progress(0, len(items))
             vectors[indices] = self.run(inputs, [EMBEDDING_OUTPUT])[EMBEDDING_OUTPUT]
+            done += len(indices)
+            if on_progress:
+                on_progress(done, len(items))
         return vectors
 
-    def predict(self, texts: Sequence[Any], *, batch_size: int = 32, top: int = 5) -> list[Any]:
-        """The model's answer for each text, by its task.
+    def predict(
+        self, texts: Sequence[Any], *, batch_size: int | None = None, max_tokens: int = MAX_TOKENS, top: int = 5
+    ) -> list[Any]:
+        """The model's answer for each text, by its task; texts are run together as `encode` does it.
 
         Task, what each text is, and what its answer is (see `tfgraph.predictions`):
 
@@ -186,9 +251,8 @@ class Artefact:
         if answer_all is None:
             raise InputError(self._why_no_answers())
         answers: list[Any] = [None] * len(items)
-        for indices in _batches(items, batch_size):
+        for indices, inputs in self._batches(items, batch_size, max_tokens):
             chosen = [items[index] for index in indices]
-            inputs = self.inputs_of(chosen)
             batch = Batch(chosen, inputs, self.run(inputs), self.manifest, self.tokenizer, top)
             for index, answer in zip(indices, answer_all(batch), strict=True):
                 answers[index] = answer
@@ -203,13 +267,22 @@ class Artefact:
         return f"a model for {self.task} answers nothing by itself: `run` gives its {outputs}"
 
 
-def open(folder: str | Path, *, provider: str = "cpu", num_threads: int | None = None) -> Artefact:
+def open(
+    folder: str | Path,
+    *,
+    provider: str = "cpu",
+    num_threads: int | None = None,
+    cache: str | Path | None = None,
+) -> Artefact:
     """Open the folder that `tfgraph.export` wrote.
 
     Args:
         folder: the folder.
         provider: the execution provider of ONNX Runtime, in full or in short ("cuda").
-        num_threads: threads inside an operator; None for one a core.
+        num_threads: threads inside an operator; None for one a physical core that the process may use.
+        cache: a folder where the runtime keeps the model as it has prepared it for this processor, so that the next
+            start takes no time to optimise and lay out weights, and processes share them in memory. It may be deleted
+            at any time.
 
     Raises:
         ConfigError: it is no such folder, its manifest is damaged, or a file of the model is missing or incomplete.
@@ -221,7 +294,8 @@ def open(folder: str | Path, *, provider: str = "cpu", num_threads: int | None =
     for name, size in manifest.files.items():
         if name.endswith((".onnx", ".data")):
             _check_size(folder / name, size)
-    return Artefact(folder, manifest, provider=provider, num_threads=num_threads)
+    kept = None if cache is None else Path(cache)
+    return Artefact(folder, manifest, provider=provider, num_threads=num_threads, cache=kept)
 
 
 def _check_size(path: Path, size: int) -> None:
@@ -254,24 +328,6 @@ def _checked(texts: Any) -> list[Any]:
 
 def _is_pair(item: object) -> bool:
     return isinstance(item, tuple | list) and len(item) == 2 and all(isinstance(part, str) for part in item)
-
-
-def _batches(texts: Sequence[Any], batch_size: int) -> Iterator[list[int]]:
-    """The positions of texts to run together, those of the longest texts first.
-
-    Raises:
-        InputError: a batch size below 1.
-    """
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise InputError(f"batch_size is {batch_size!r}: expected a whole number of at least 1")
-    order = sorted(range(len(texts)), key=lambda index: -_length(texts[index]))
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
-
-
-def _length(text: str | Sequence[str]) -> int:
-    """Characters of a text, or of both texts of a pair."""
-    return len(text) if isinstance(text, str) else sum(len(part) for part in text)
 
 
 def _lowered(text: str | Sequence[str]) -> str | tuple[str, ...]:

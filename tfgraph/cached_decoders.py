@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tfgraph.backends.onnxruntime.fixed_cache import FixedCache
 
 LOGITS = "logits"
+CHUNK = 512
+"""Tokens of a prompt that run at once: what a long one needs of memory beside its cache is bounded by them."""
 
 
 class HeldTokens:
@@ -82,8 +84,9 @@ class GrowingDecoder:
             self._cache.keep(known)
         else:
             self._cache.reset(len(input_ids))
-        self._mask = attention_mask
-        logits = self._run(input_ids[:, known:])
+        for start in range(known, input_ids.shape[1], CHUNK):
+            self._mask = attention_mask[:, : start + CHUNK]
+            logits = self._run(input_ids[:, start : start + CHUNK])
         self._held.begin(input_ids, attention_mask)
         return logits
 
@@ -155,20 +158,21 @@ class CrossDecoder:
 
 
 class FixedDecoder:
-    """A decoder whose cache has a fixed length and is written into in place.
+    """A decoder whose cache is written into in place.
 
     What a single prompt has in common with what the cache holds is not computed again, as in `GrowingDecoder`.
 
     Attributes:
         vocab_size: how many tokens there are.
-        context_length: the most tokens that a row may hold: the length of the cache.
+        context_length: the most tokens that a row may hold: the length of the cache, where it has one, or the model's.
     """
 
-    def __init__(self, cache: FixedCache, vocab_size: int) -> None:
+    def __init__(self, cache: FixedCache, vocab_size: int, context_length: int | None = None) -> None:
         self.vocab_size = vocab_size
-        self.context_length = cache.capacity
+        self.context_length = context_length if cache.capacity is None else cache.capacity
         self._cache = cache
         self._lengths: Ids = np.zeros(0, np.int64)  # [R]: how much of each row is in use
+        self._ones: Ids = np.ones((0, 1), np.int64)  # [R, 1]: the mask of a step
         self._held = HeldTokens()
 
     def start(self, input_ids: Ids, attention_mask: Ids) -> Logits:
@@ -176,33 +180,55 @@ class FixedDecoder:
         known = self._held.take(input_ids, attention_mask)
         order = _tokens_first(attention_mask)
         input_ids, attention_mask = (np.take_along_axis(array, order, 1) for array in (input_ids, attention_mask))
-        if known:
-            self._lengths = np.full(1, known)
-            logits = self._run(input_ids[:, known:], attention_mask[:, known:])
-        if not known or np.isnan(logits).any():  # a NaN that is left behind the known tokens would stay one
+        logits = self._read(input_ids, attention_mask, known) if known else None
+        if logits is None or np.isnan(logits).any():  # a NaN that is left behind the known tokens would stay one
             self._cache.reset(len(input_ids))
-            self._lengths = np.zeros(len(input_ids), np.int64)
-            logits = self._run(input_ids, attention_mask)
+            logits = self._read(input_ids, attention_mask, 0)
         self._held.begin(input_ids, attention_mask)
         return logits
 
     def step(self, token_ids: Ids) -> Logits:
         """Append one token to each row, [R]; the logits after it, [R, V]."""
-        logits = self._run(token_ids[:, None], np.ones((len(token_ids), 1), np.int64))
+        if len(self._ones) != len(token_ids):
+            self._ones = np.ones((len(token_ids), 1), np.int64)
+        logits = self._run(token_ids[:, None], self._ones)
+        self._lengths = self._lengths + 1
         self._held.append(token_ids)
         return logits
 
     def select(self, rows: Ids) -> None:
         """Let row i of the cache become what row `rows[i]` was."""
         self._held.select(rows)
-        self._cache.select(rows)
+        self._cache.select(rows, int(self._lengths.max(initial=0)))
         self._lengths = self._lengths[rows]
 
+    def _read(self, input_ids: Ids, attention_mask: Ids, known: int) -> Logits:
+        """Prompts [B, S] that are padded on the right, of whose tokens the cache has `known`: the logits after them.
+
+        What is too long for one run is read in parts, and row by row: a kernel that writes in place may take several
+        tokens after others for one row alone.
+        """
+        self._lengths = np.full(len(input_ids), known)
+        if input_ids.shape[1] - known <= CHUNK:
+            logits = self._run(input_ids[:, known:], attention_mask[:, known:])
+            self._lengths = attention_mask.sum(1)
+            return logits
+        lengths = attention_mask.sum(1)
+        self._cache.make_room(int(lengths.max()))
+        found = []
+        for row, length in enumerate(lengths.tolist()):
+            for start in range(known, length, CHUNK):
+                ids = input_ids[row : row + 1, start : min(start + CHUNK, length)]
+                inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "cache_lengths": np.full(1, start)}
+                logits = self._cache.run_row(row, inputs)[LOGITS]
+            found.append(logits)
+        self._lengths = lengths
+        return np.concatenate(found)
+
     def _run(self, input_ids: Ids, attention_mask: Ids) -> Logits:
+        self._cache.make_room(int(self._lengths.max(initial=0)) + input_ids.shape[1])
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "cache_lengths": self._lengths}
-        logits = self._cache.run(inputs)[LOGITS]
-        self._lengths = self._lengths + attention_mask.sum(1)
-        return logits
+        return self._cache.run(inputs)[LOGITS]
 
 
 def _is_plain(attention_mask: Ids) -> bool:

@@ -18,7 +18,7 @@ class Support:
     """How a target runs one operator.
 
     Attributes:
-        dtypes: element types of the first operand that it takes; empty for all.
+        dtypes: element types that it takes as its first floating-point operand, or as its first; empty for all.
         attributes: for an attribute name, the values that it takes; an attribute not named takes any value.
         without_inputs: positions of optional operands that it does not take.
         needs_inputs: positions of optional operands that it does not run without.
@@ -43,10 +43,15 @@ class AttentionSupport:
             [batch, seq, heads * head_dim]; "microsoft" is ONNX Runtime's MultiHeadAttention and Attention, which are
             folded, take one number a key as padding mask, and have the packed projections inside.
         adds_whole_mask: the mask must be added to the scores, not chosen by, and have its last two axes written out.
+        cached_multiple: what the size of a head must be a multiple of for attention over a cache of fixed length to be
+            one operator, ONNX Runtime's GroupQueryAttention; 0 where there is none, or it is slower.
+        rotary_multiple: the same where rotary positions are inside it.
     """
 
     layout: Literal["heads", "folded", "microsoft"] = "heads"
     adds_whole_mask: bool = False
+    cached_multiple: int = 0
+    rotary_multiple: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,8 @@ class Capabilities:
             if composite or "::" in key:
                 return f"{self.name} has no {key}"
             return None if since <= self.opset else f"{key} came with opset {since}, and {self.name} reads {self.opset}"
-        first = next((dtype for dtype in dtypes if dtype is not None), None)
+        given = [dtype for dtype in dtypes if dtype is not None]
+        first = next((dtype for dtype in given if dtype.is_float), given[0] if given else None)  # Where: not its test
         if support.dtypes and first is not None and first not in support.dtypes:
             return f"{key} on {self.name} does not take {first}"
         for name, allowed in support.attributes.items():

@@ -55,6 +55,10 @@ class TargetError(TFGraphError):
     """A target or execution provider that is unknown or not usable on this machine."""
 
 
+class BudgetError(TFGraphError):
+    """An error budget that no quantisation, and not even the unchanged model, stays within."""
+
+
 class OnnxError(TFGraphError):
     """An ONNX file that is damaged, or uses something that tfgraph does not read or write."""
 

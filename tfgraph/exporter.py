@@ -9,27 +9,32 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from tfgraph.cache_choice import with_best_cache
 from tfgraph.checkpoints import read_config
 from tfgraph.checkpoints.folder import CONFIG_FILE, GENERATION_FILE
-from tfgraph.compiler import CompiledModel, Traceable, compile
-from tfgraph.errors import CheckpointError, ConfigError, ExportError, VerificationError
+from tfgraph.compiler import AUTO, BFLOAT16, CompiledModel, Traceable, compile
+from tfgraph.errors import CheckpointError, ConfigError, ExportError, TargetError, VerificationError
 from tfgraph.ir.graph import Graph
 from tfgraph.manifest import MANIFEST_FILE, WEIGHTS_FILE, GraphFile, Manifest, interface_of, read_manifest
 from tfgraph.models.family import WHOLE_MODEL
 from tfgraph.passes.report import Report
 from tfgraph.pretrained import Pretrained
+from tfgraph.quantization.request import for_part
 from tfgraph.staging import Staging, refusals_of, replacing
 from tfgraph.targets import get_target
 
 if TYPE_CHECKING:
+    from tfgraph.automatic import Sizes
     from tfgraph.dsl.module import Module
     from tfgraph.dsl.trace import TensorSpec
+    from tfgraph.quantization.budget import Budget
+    from tfgraph.quantization.calibration import CalibrationInput
 
 _PROBLEM_TYPE = "problem_type"  # how a classifier's scores are meant, under Hugging Face's name
 
@@ -51,7 +56,13 @@ def export(
     target: str = "cpu",
     inputs: Mapping[str, TensorSpec] | None = None,
     fuse: bool = True,
+    unpad: bool = False,
     verify: bool = False,
+    precision: str = "fp32",
+    budget: str | Budget | None = None,
+    calibration: CalibrationInput | Mapping[str, CalibrationInput] | None = None,
+    sites: Mapping[str, str] | None = None,
+    shapes: Sequence[Sizes] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Report:
     """Compile a model and write it into the folder `out`, ready for `tfgraph.open`.
@@ -70,7 +81,12 @@ def export(
         target: the name of a target, such as "cpu" or "onnx".
         inputs: for a module, what to trace it with.
         fuse: False for the plain form, in which every composite operator is written out.
+        unpad: run all but attention on the real tokens of padded batches only; see `compile`.
         verify: check the graph and compare its outputs after every pass, then compare those of the written file.
+        precision, budget, calibration, sites, shapes: what is computed in lower precision, and what error is accepted;
+            see `compile`.
+            What was chosen and measured is in the manifest. A checkpoint that runs as several graphs takes a dict as
+            `calibration`: by the names of the graphs, lists of dicts of arrays.
         on_progress: called before each pass, and as weights are written.
 
     Returns:
@@ -78,21 +94,30 @@ def export(
 
     Raises:
         ExportError: the folder cannot be written, or is the checkpoint's own.
-        TargetError: no such target.
+        TargetError: no such target, or a precision that is not available here.
         TraceError: a module without `inputs`.
+        ConfigError, InputError, BudgetError: as for `compile`, of `unpad`, precision, budget and calibration.
         CheckpointError: a weight has no values, or a tokenizer file is damaged.
         VerificationError: the results differ (only with `verify`).
     """
     capabilities = get_target(target)
     folder = Path(out)
     _refuse_own_folder(model, folder)
+    if isinstance(model, Pretrained) and fuse:
+        model = with_best_cache(model, capabilities)
     several = isinstance(model, Pretrained) and len(model.parts) > 1
+    if several and precision in (AUTO, BFLOAT16):
+        raise TargetError(
+            f"precision {precision!r} chooses one runtime for a model, and this one runs as several graphs with a "
+            "cache, which ONNX Runtime keeps: choose int8, int4 or fp32"
+        )
     models = model.parts if isinstance(model, Pretrained) and several else {WHOLE_MODEL: model}
 
     with replacing(folder, MANIFEST_FILE) as staging:
         compiled = {
             name: compile(
-                each, target=target, inputs=inputs, fuse=fuse, verify=verify,
+                each, target=target, inputs=inputs, fuse=fuse, unpad=unpad, verify=verify, precision=precision,
+                budget=budget, sites=sites, shapes=shapes, calibration=for_part(calibration, name, several),
                 on_progress=_optimising(on_progress, name if several else "", index, len(models)),
             )
             for index, (name, each) in enumerate(models.items())
@@ -106,16 +131,22 @@ def export(
         model_facts = _copy_checkpoint_files(model, staging) if isinstance(model, Pretrained) else {}
         reports = {name: each.report for name, each in compiled.items()}
         report = Report.of_parts(reports) if several else reports[WHOLE_MODEL]
+        made = next(iter(compiled.values()))
         first, last = next(iter(parts.values())), list(parts.values())[-1]
         manifest = Manifest(
-            target=target,
-            opset=capabilities.opset,
+            target=made.target.name,
+            opset=get_target(made.target.name).opset,
             inputs=first.inputs,
             outputs=last.outputs,
             report=report.as_dict(),
             model=model_facts,
             files={path.name: path.stat().st_size for path in sorted(staging.folder.iterdir())},
             parts=parts,
+            quantization={
+                name: each.quantization.as_dict() for name, each in compiled.items() if each.quantization is not None
+            },
+            precision=made.precision,
+            choice={} if made.choice is None else made.choice.as_dict(),
         )
         with refusals_of(folder):
             manifest.save(staging.folder)

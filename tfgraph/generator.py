@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -26,6 +26,10 @@ from tfgraph.generation.config_file import settings_from_config
 from tfgraph.generation.prompts import make_batch
 from tfgraph.models.family import TEXT_GENERATION
 from tfgraph.turns import Turn, Turns
+
+if TYPE_CHECKING:
+    from tfgraph.backends.interface import RunsArrays
+    from tfgraph.backends.onnxruntime.session import Session
 
 Prompts: TypeAlias = "str | Sequence[str] | Sequence[Sequence[int]]"
 
@@ -120,7 +124,7 @@ class Generator:
         found = f"prompts[{batch.lengths.argmax()}] has {longest} tokens"
         if isinstance(decoder, FixedDecoder):
             capacity = decoder.context_length
-            if longest >= capacity and (limit is None or capacity < limit):
+            if capacity is not None and longest >= capacity and (limit is None or capacity < limit):
                 raise InputError(
                     f"{found}, and the model's cache holds {capacity}, generated ones included: shorten the prompt to "
                     f"at most {capacity - 1}, or export the checkpoint with a longer cache_length"
@@ -150,11 +154,11 @@ class Generator:
         manifest, vocab_size = self.model.manifest, self._vocab_size
         if "encoder" in manifest.parts:
             sessions = self.model.sessions
-            cache = sessions["decoder"].growing_cache()
+            cache = _with_cache(sessions["decoder"]).growing_cache()
             return CrossDecoder(sessions["encoder"], cache, vocab_size, manifest.max_length)
         if "cache_lengths" in manifest.inputs:
-            return FixedDecoder(self.model.session.fixed_cache(), vocab_size)
-        return GrowingDecoder(self.model.session.growing_cache(), vocab_size, manifest.max_length)
+            return FixedDecoder(_with_cache(self.model.session).fixed_cache(), vocab_size, manifest.max_length)
+        return GrowingDecoder(_with_cache(self.model.session).growing_cache(), vocab_size, manifest.max_length)
 
     @property
     def _vocab_size(self) -> int:
@@ -200,6 +204,22 @@ class Generator:
         if len(texts) != len(rows):
             raise InputError("prompts are texts and rows of token ids mixed: expected one or the other")
         return [[token.id for token in tokens] for tokens in self.model.tokenizer.tokens(texts)]
+
+
+def _with_cache(session: RunsArrays) -> Session:
+    """A session as one that keeps a cache between runs.
+
+    Raises:
+        InputError: what runs the model keeps none.
+    """
+    from tfgraph.backends.onnxruntime.session import Session
+
+    if not isinstance(session, Session):
+        raise InputError(
+            f"texts are generated with a cache that {type(session).__module__} does not keep: export the model with a "
+            'precision that ONNX Runtime\'s own kernels run, such as precision="int4"'
+        )
+    return session
 
 
 def _read_config(folder: Path, name: str) -> dict[str, Any]:

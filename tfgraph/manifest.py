@@ -56,6 +56,11 @@ class Manifest:
         files: the other files of the export, with their sizes in bytes.
         version: the version of tfgraph that made it.
         parts: the graphs that the model runs as, by name: `model` alone, or `encoder` and `decoder`.
+        quantization: for each graph that was quantised, by its name: the precision, the scheme of each site, the budget
+            and the errors that were measured, as `tfgraph.quantization.outcome.Quantization.as_dict` gives them.
+        precision: what the model computes in.
+        choice: what was tried on the machine that exported it, as `tfgraph.ways.Choice.as_dict` gives it; empty if the
+            precision was not left to be chosen.
     """
 
     target: str
@@ -67,6 +72,9 @@ class Manifest:
     files: Mapping[str, int] = field(default_factory=dict)
     version: str = __version__
     parts: Mapping[str, GraphFile] = field(default_factory=dict)
+    quantization: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    precision: str = "fp32"
+    choice: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.parts:
@@ -89,7 +97,7 @@ class Manifest:
 
     def as_dict(self) -> dict[str, Any]:
         """The manifest as plain data, for JSON."""
-        whole = list(self.parts) == [WHOLE_MODEL]
+        whole, quantized = list(self.parts) == [WHOLE_MODEL], bool(self.quantization)
         return {
             "format": _FORMAT if whole else _FORMAT_OF_PARTS,
             "tfgraph_version": self.version,
@@ -101,6 +109,9 @@ class Manifest:
             "model": dict(self.model),
             "files": dict(self.files),
             **({} if whole else {"parts": [_part_as_dict(name, part) for name, part in self.parts.items()]}),
+            **({"quantization": {name: dict(each) for name, each in self.quantization.items()}} if quantized else {}),
+            **({} if self.precision == "fp32" else {"precision": self.precision}),
+            **({"choice": dict(self.choice)} if self.choice else {}),
         }
 
     def save(self, folder: Path) -> None:
@@ -172,7 +183,24 @@ def _from_dict(content: Mapping[str, Any]) -> Manifest:
         files=files,
         version=_field(content, "tfgraph_version", str),
         parts=_parts(content) if content["format"] == _FORMAT_OF_PARTS else {},
+        quantization=_quantization(content),
+        precision=_field(content, "precision", str) if "precision" in content else "fp32",
+        choice=_field(content, "choice", dict) if "choice" in content else {},
     )
+
+
+def _quantization(content: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    found = _field(content, "quantization", dict) if "quantization" in content else {}
+    for name, record in found.items():
+        if type(record) is not dict or type(record.get("precision")) is not str:
+            raise _Damage(
+                f"'quantization' has {record!r} for '{name}': expected an object with 'precision' and 'sites'"
+            )
+        sites = _field(record, "sites", dict)
+        wrong = next((scheme for scheme in sites.values() if type(scheme) is not str), None)
+        if wrong is not None:
+            raise _Damage(f"'quantization' gives a site the scheme {wrong!r}: expected the name of a scheme")
+    return found
 
 
 def _parts(content: Mapping[str, Any]) -> dict[str, GraphFile]:

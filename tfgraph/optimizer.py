@@ -6,7 +6,7 @@ The passes are in `tfgraph.passes`; this module puts them between two files, and
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +20,7 @@ from tfgraph.proof import Proof, prove
 
 if TYPE_CHECKING:
     from tfgraph.ir.graph import Graph
+    from tfgraph.quantization.budget import Budget
 
 VERIFIED_BYTES: Final = 500 * 10**6
 """Files smaller than this, their weights included, are verified unless the caller says otherwise."""
@@ -37,6 +38,8 @@ class OptimizationReport(Report):
         sizes: what the sizes that the file leaves open were taken to be for `before` and `after`.
         proof: whether the written file was compared with the original, and with what result.
         outline_before, outline_after: the graphs' structure.
+        quantization: how the model was quantised and what was measured, as
+            `tfgraph.quantization.outcome.Quantization.as_dict` gives it; empty for a model in floating point.
     """
 
     before: Cost = field(default_factory=lambda: Cost(0, 0, 0))
@@ -45,6 +48,7 @@ class OptimizationReport(Report):
     proof: Proof = field(default_factory=lambda: Proof("not asked for"))
     outline_before: Outline = field(default_factory=lambda: Outline(()), repr=False)
     outline_after: Outline = field(default_factory=lambda: Outline(()), repr=False)
+    quantization: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """The report as plain data, for JSON. Times are left out, so that equal runs give equal data."""
@@ -54,6 +58,7 @@ class OptimizationReport(Report):
             "after": self.after.as_dict(),
             "sizes": self.sizes,
             "proof": self.proof.as_dict(),
+            **({"quantization": self.quantization} if self.quantization else {}),
         }
 
     def __str__(self) -> str:
@@ -66,6 +71,10 @@ def optimize_onnx(
     target: str = "cpu",
     *,
     verify: bool | None = None,
+    precision: str = "fp32",
+    budget: str | Budget | None = None,
+    calibration: str | Path | Sequence[Mapping[str, Any]] | None = None,
+    sites: Mapping[str, str] | None = None,
     on_progress: Progress | None = None,
 ) -> OptimizationReport:
     """Read the ONNX file `src`, fuse what can be fused for `target`, and write `dst`, which may be the same file.
@@ -79,7 +88,11 @@ def optimize_onnx(
         dst: the file to write; big weights go to a data file beside it. Its folder must exist.
         target: the name of a target, such as "cpu" or "onnx".
         verify: whether to run both files on generated inputs and compare the results; by default files under 500 MB
-            are. What could not be compared, and why, is in the report's `proof`; the file is written then.
+            are. What could not be compared, and why, is in the report's `proof`; the file is written then. A quantised
+            file computes something else, and is not compared: its error is measured on `calibration`.
+        precision, budget, sites: how weights are quantised, and what error is accepted; see `tfgraph.compile`.
+        calibration: inputs to measure that error on: dicts of arrays by the names of the file's inputs, or an .npz file
+            with an array for each input, whose first axis counts the rows.
         on_progress: called before each pass, as weights are written, and before each run of the proof.
 
     Raises:
@@ -87,6 +100,7 @@ def optimize_onnx(
         TargetError: no such target, or it lacks an operator of the model.
         VerificationError: the results differ. Nothing is written then.
         ExportError: `dst` cannot be written; an older file of that name is left whole.
+        ConfigError, InputError, BudgetError: a precision, budget or calibration, as for `tfgraph.compile`.
     """
     from tfgraph.backends.onnx.identity import keep_identity
     from tfgraph.backends.onnx.model_file import load_model
@@ -107,9 +121,14 @@ def optimize_onnx(
     with without_collector():
         proto, _ = load_model(source)
         graph = from_onnx(proto, path=source)
-        compiled = compile(graph, target=target, on_progress=optimising)
+        compiled = compile(
+            graph, target=target, precision=precision, budget=budget, calibration=calibration, sites=sites,
+            on_progress=optimising,
+        )  # fmt: skip
         number_names(compiled.graph)
         report = _describe(graph, compiled.graph, compiled.report)
+        if compiled.quantization is not None:
+            report.quantization = compiled.quantization.as_dict()
         model = compiled.to_onnx_ir()
         keep_identity(model, proto)
         del proto
@@ -123,6 +142,7 @@ def optimize_onnx(
             ) from None
 
     wanted = _total_bytes(graph, source) < VERIFIED_BYTES if verify is None else verify
+    wanted = wanted and not report.quantization
     save_model(
         model,
         destination,

@@ -22,6 +22,7 @@ from tfgraph.errors import ConfigError, InputError, TraceError
 from tfgraph.ir.constant import Constant
 from tfgraph.ir.dtypes import DType
 from tfgraph.ir.graph import Graph
+from tfgraph.models.causal_lm import CAPACITY
 from tfgraph.models.family import (
     ENCODER,
     SENTENCE_EMBEDDING,
@@ -44,6 +45,10 @@ if TYPE_CHECKING:
 
 DTYPES = {dtype.value: dtype for dtype in (DType.FLOAT32, DType.FLOAT16, DType.BFLOAT16)}
 """What weights can be loaded as."""
+ANY_LENGTH = "any"
+"""The `cache_length` of a cache that is written into, and has as many positions as each run gives it."""
+GROWING = "growing"
+"""The `cache_length` of a cache that is one token longer after each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +66,7 @@ class Pretrained:
         sentence: how texts become vectors; None for tasks other than sentence embedding.
         parts: the graphs that the model runs as, each of which can be compiled: `model`, or, where an encoder-decoder
             writes texts, `encoder` and `decoder`. They share their weights.
+        cache_length: what `load` was told about the cache; None where `export` chooses.
     """
 
     module: Module
@@ -71,6 +77,7 @@ class Pretrained:
     input_specs: dict[str, Any]
     sentence: SentenceSettings | None = None
     parts: Mapping[str, Part] = field(default_factory=dict, repr=False)
+    cache_length: int | str | None = None
 
     def __post_init__(self) -> None:
         names = {architecture.task: architecture.name for architecture in self.family.architectures}
@@ -187,7 +194,7 @@ class Pretrained:
 
 
 def load(
-    checkpoint: str | Path, *, task: str | None = None, dtype: str = "float32", cache_length: int | None = None
+    checkpoint: str | Path, *, task: str | None = None, dtype: str = "float32", cache_length: int | str | None = None
 ) -> Pretrained:
     """Load a checkpoint. Nothing is downloaded, and no weight is read.
 
@@ -199,8 +206,10 @@ def load(
             sentence-transformers, else what `architectures` in `config.json` names, else the base model.
         dtype: `"float32"`, `"float16"` or `"bfloat16"`: what weights of any float type are converted to when they are
             read.
-        cache_length: for text generation: a cache of so many positions, which the model writes into in place, instead
-            of one that grows.
+        cache_length: for text generation: a cache of so many positions, which the model writes into in place; `"any"`
+            for one that is written into too and has as many positions as each run gives it; `"growing"` for one that is
+            longer after each run. If not given, one that grows, unless `export` knows that its target is faster in
+            place.
 
     A base model whose checkpoint has no pooler is loaded without it.
 
@@ -237,6 +246,7 @@ def load(
         input_specs=dict(next(iter(parts.values())).inputs) if parts else specs,
         sentence=sentence,
         parts=parts,
+        cache_length=cache_length,
     )
 
 
@@ -253,19 +263,23 @@ def _embedder(family: Family, sentence: SentenceSettings) -> Architecture:
 
 
 def _input_specs(
-    architecture: Architecture, family: Family, config: ModelConfig, dtype: DType, cache_length: int | None
+    architecture: Architecture, family: Family, config: ModelConfig, dtype: DType, cache_length: int | str | None
 ) -> dict[str, Any]:
     """What the model is traced with; a cache has the dtype of the weights."""
-    if cache_length is not None:
+    if cache_length is not None and cache_length != GROWING:
         if architecture.fixed_inputs is None:
             raise ConfigError(
                 f"cache_length is {cache_length}: {family.model_type} for {architecture.task} has no cache of a fixed "
                 f'length; expected no cache_length, or task="{TEXT_GENERATION}" of a decoder'
             )
         longest = config.max_length
+        if cache_length == ANY_LENGTH:
+            return dict(architecture.fixed_inputs(config, dtype, CAPACITY))
         if type(cache_length) is not int or cache_length < 1 or (longest is not None and cache_length > longest):
             most = "" if longest is None else f" to {longest}, the longest text that the model takes"
-            raise ConfigError(f"cache_length is {cache_length!r}: expected a whole number from 1{most}")
+            raise ConfigError(
+                f"cache_length is {cache_length!r}: expected a whole number from 1{most}, {ANY_LENGTH!r} or {GROWING!r}"
+            )
         return dict(architecture.fixed_inputs(config, dtype, cache_length))
     return family.inputs_of(architecture, config, dtype)
 

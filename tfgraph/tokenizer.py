@@ -1,7 +1,8 @@
 """Text to token ids and back, with the tokenizer that came with a checkpoint.
 
-The `tokenizers` package does the work; here its results become padded arrays, and what it is given is checked. How a
-tokenizer is put together from a folder's files is in `tfgraph.checkpoints.tokenizer_files`.
+The `tokenizers` package does the work; here its results become ids, and what it is given is checked. How ids are
+padded is in `token_rows.py`, how a tokenizer is put together from a folder's files in
+`tfgraph.checkpoints.tokenizer_files`.
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ from numpy.typing import NDArray
 
 from tfgraph.checkpoints.tokenizer_files import TokenizerParts, load_tokenizer_parts
 from tfgraph.errors import CheckpointError, ExportError, InputError
+from tfgraph.token_rows import TokenRows
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
 
 Pair = tuple[str, str]
+
+_CHUNK = 512  # texts that are tokenised at once: the backend's results are ten times as large as the ids in them
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,20 +127,28 @@ class Tokenizer:
         inputs, are_pairs = _checked_texts(texts)
         if padding not in ("right", "left"):
             raise InputError(f"padding must be 'right' or 'left', found {padding!r}")
-        encodings = self._encode(inputs, self._checked_length(max_length, are_pairs))
-        lengths = [len(encoding) for encoding in encodings]
-        shape = (len(encodings), max(lengths))
-        if shape[1] == 0:
+        rows = self._rows(inputs, self._checked_length(max_length, are_pairs))
+        if not rows.lengths.any():
             raise InputError("the texts have no tokens: give at least one that is not empty")
-        input_ids = np.full(shape, self._parts.pad_id, dtype=np.int64)
-        attention_mask = np.zeros(shape, dtype=np.int64)
-        token_type_ids = np.full(shape, self._parts.pad_type_id, dtype=np.int64)
-        for row, (encoding, length) in enumerate(zip(encodings, lengths, strict=True)):
-            tokens = slice(0, length) if padding == "right" else slice(shape[1] - length, shape[1])
-            input_ids[row, tokens] = encoding.ids
-            attention_mask[row, tokens] = 1
-            token_type_ids[row, tokens] = encoding.type_ids
-        return {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+        return rows.padded(range(len(inputs)), padding=padding)
+
+    def encode_ragged(
+        self, texts: Sequence[str] | Sequence[Pair], *, max_length: int | None = None, first: int = 0
+    ) -> TokenRows:
+        """As `encode`, without padding: rows of any lengths, for thousands of texts; they may have no tokens at all.
+
+        The texts are tokenised in parallel, some hundred at a time, so that little more than ids is held in memory.
+        Errors count the texts from `first`.
+
+        Raises:
+            InputError, CheckpointError: as `encode` does.
+        """
+        inputs, are_pairs = _checked_texts(texts)
+        limit = self._checked_length(max_length, are_pairs)
+        chunks = (inputs[start : start + _CHUNK] for start in range(0, len(inputs), _CHUNK))
+        return TokenRows.joined(
+            [self._rows(chunk, limit, first + index * _CHUNK) for index, chunk in enumerate(chunks)]
+        )
 
     def tokens(self, texts: Sequence[str] | Sequence[Pair], *, max_length: int | None = None) -> list[list[Token]]:
         """The tokens of each text, or pair of texts, with their places in it: those that `encode` gives ids for.
@@ -202,7 +214,20 @@ class Tokenizer:
             copies.append(copy)
         return copies
 
-    def _encode(self, inputs: list[str] | list[Pair], max_length: int | None) -> list[Encoding]:
+    def _rows(self, inputs: list[str] | list[Pair], max_length: int | None, first: int = 0) -> TokenRows:
+        """The ids of texts, of which the first is number `first` of those that were given."""
+        encodings = self._encode(inputs, max_length, first, fast=True)
+        return TokenRows.of(
+            [encoding.ids for encoding in encodings],
+            [encoding.type_ids for encoding in encodings],
+            pad_id=self._parts.pad_id,
+            pad_type_id=self._parts.pad_type_id,
+        )
+
+    def _encode(
+        self, inputs: list[str] | list[Pair], max_length: int | None, first: int = 0, *, fast: bool = False
+    ) -> list[Encoding]:
+        """The backend's results; `fast` ones have ids, and not the places of tokens in the text."""
         backend = self._parts.backend
         with self._lock:
             if max_length is None:
@@ -210,9 +235,9 @@ class Tokenizer:
             else:
                 backend.enable_truncation(max_length, direction=self._parts.truncation_side)
             try:
-                return backend.encode_batch(inputs)
+                return backend.encode_batch_fast(inputs) if fast else backend.encode_batch(inputs)
             except TypeError as error:
-                raise InputError(f"a text is not valid Unicode: {_first_broken(inputs)}") from error
+                raise InputError(f"a text is not valid Unicode: {_first_broken(inputs, first)}") from error
             except Exception as error:  # `tokenizers` raises no narrower class
                 raise CheckpointError(
                     f"the tokenizer in {self._parts.source} cannot encode the texts: {error}"
@@ -254,9 +279,9 @@ def _is_pair(item: object) -> bool:
     return isinstance(item, tuple | list) and len(item) == 2 and all(isinstance(text, str) for text in item)
 
 
-def _first_broken(inputs: list[str] | list[Pair]) -> str:
-    """Where half of a surrogate pair stands alone, which no encoding can write."""
-    for index, item in enumerate(inputs):
+def _first_broken(inputs: list[str] | list[Pair], first: int) -> str:
+    """Where half of a surrogate pair stands alone, which no encoding can write; `first` is the number of the first."""
+    for index, item in enumerate(inputs, first):
         for text in (item,) if isinstance(item, str) else item:
             for position, character in enumerate(text):
                 if "\ud800" <= character <= "\udfff":

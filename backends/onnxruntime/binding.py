@@ -86,12 +86,13 @@ class Binding:
             TargetError: ONNX Runtime failed while it ran.
         """
         with runtime_errors_as(TargetError, "ONNX Runtime failed while it ran the model"):
+            if len(self._fixed) == len(self._output_specs):
+                self._session.run_with_iobinding(self._binding)
+                return dict(self._fixed)
             for name in self._output_specs:
                 if name not in self._fixed:  # else the result of the last run is taken for a buffer of its size
                     self._binding.bind_output(name, "cpu")
             self._session.run_with_iobinding(self._binding)
-            if len(self._fixed) == len(self._output_specs):
-                return dict(self._fixed)
             results = zip(self._output_specs.values(), self._binding.get_outputs(), strict=True)
             return {
                 spec.name: self._fixed[spec.name] if spec.name in self._fixed else from_ort_value(value, spec.dtype)

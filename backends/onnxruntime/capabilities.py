@@ -23,7 +23,7 @@ _WITHOUT_BFLOAT16: Final = (
     *("Gemm", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Log", "LogSoftmax", "MatMul", "Max", "Min", "Mod"),
     *("Mul", "Neg", "Pad", "Pow", "Reciprocal", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax"),
     *("ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare", "Relu", "Round", "Sigmoid", "Sin"),
-    *("Softmax", "Sqrt", "Sub", "Sum", "Tanh", "Tile", "TopK", "Trilu"),
+    *("Softmax", "Sqrt", "Sub", "Sum", "Tanh", "Tile", "TopK", "Trilu", "Where"),
 )
 # Primitive operators without a float64 kernel either.
 _WITHOUT_FLOAT64: Final = (
@@ -48,7 +48,8 @@ CPU: Final = Capabilities(
     last_opsets=_LAST_OPSETS,
     ir_version=12,
     domains={"com.microsoft": 1},
-    attention=AttentionSupport(layout="folded", adds_whole_mask=True),
+    # GroupQueryAttention reads what is in use of a cache; with a past it takes several new tokens of one row only.
+    attention=AttentionSupport(layout="folded", adds_whole_mask=True, cached_multiple=8, rotary_multiple=16),
     operators={
         **dict.fromkeys(_WITHOUT_BFLOAT16, _NOT_BFLOAT16),
         **dict.fromkeys(_WITHOUT_FLOAT64, _NOT_FLOAT64),
@@ -82,11 +83,12 @@ CPU: Final = Capabilities(
         "com.microsoft::RotaryEmbedding": _SINGLE,
         "com.microsoft::SkipLayerNormalization": Support(dtypes=_SINGLE.dtypes, slower_than_body=_SLOW_SKIP),
         "com.microsoft::SkipSimplifiedLayerNormalization": _SINGLE,
-        # -- of ONNX Runtime, quantised
-        "com.microsoft::DynamicQuantizeMatMul": Support(),
-        "com.microsoft::GatherBlockQuantized": Support(),
-        "com.microsoft::MatMulIntegerToFloat": Support(),
-        "com.microsoft::MatMulNBits": Support(),
+        # -- of ONNX Runtime, quantised. MatMulNBits computes in float32 where accuracy_level 4 has no kernel (2 bits in
+        # blocks of 16 or 256), and rounds each block of an activation to int8 where it has one.
+        "com.microsoft::DynamicQuantizeMatMul": Support(dtypes=frozenset({DType.FLOAT32})),
+        "com.microsoft::GatherBlockQuantized": Support(dtypes=_SINGLE.dtypes),
+        "com.microsoft::MatMulIntegerToFloat": Support(dtypes=frozenset({DType.FLOAT32})),
+        "com.microsoft::MatMulNBits": Support(dtypes=_SINGLE.dtypes),
         "com.microsoft::QAttention": Support(),
     },
 )

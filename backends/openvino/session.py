@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tfgraph.backends.interface import RunsArrays, check_inputs, output_names
 from tfgraph.backends.onnx.interface import specs_of_file
@@ -90,6 +90,19 @@ class Session(RunsArrays):
             raise TargetError(f"OpenVINO failed while it ran the model: {_message(error)}") from None
         # results lie in buffers of the request, which the next run overwrites
         return {name: found[self._ports[name]].copy() for name in names}
+
+    def growing_cache(self) -> NoReturn:
+        """Refused: ONNX Runtime alone keeps a cache of keys and values between runs.
+
+        Raises:
+            TargetError: always.
+        """
+        raise TargetError(
+            "OpenVINO sessions keep no cache of keys and values, and generate no text: export the model for the "
+            'target "cpu"'
+        )
+
+    fixed_cache = growing_cache
 
 
 def _message(error: Exception) -> str:

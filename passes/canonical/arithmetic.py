@@ -22,17 +22,21 @@ def _is_float(node: Node) -> bool:
     return node.output.dtype.is_float
 
 
-def _can_hold(like: Value, number: float) -> bool:
+def can_hold(like: Value, number: float) -> bool:
     """Whether `number` stays itself, up to rounding, in the dtype of `like`: not infinite, not rounded to nothing."""
     with np.errstate(over="ignore"):
         held = float(np.asarray(number, like.dtype.numpy()))
     return math.isfinite(held) and math.isclose(held, number, rel_tol=2**-8)
 
 
+def keeps_shape(x: Value, result: Value) -> bool:
+    """Whether `x` is known to have the shape of `result` (a constant of higher rank may have changed it)."""
+    shape = x.type.known_shape
+    return shape is not None and shape == result.type.known_shape
+
+
 def _keeps_shape(value: Value, node: Node) -> bool:
-    """Whether `value` has the shape of the node's result (a constant of higher rank may have changed it)."""
-    shape = value.type.known_shape
-    return shape is not None and shape == node.output.type.known_shape
+    return keeps_shape(value, node.output)
 
 
 @ARITHMETIC.rule("Add", "Mul", "Max", "Min", "And", "Or", "Equal")
@@ -100,7 +104,7 @@ def product_with_reciprocal(node: Node, rewriter: Rewriter) -> Value | None:
 def divide_by_constant(node: Node, rewriter: Rewriter) -> Value | None:
     """`x / c` is written `x * (1 / c)`."""
     x, divisor = node.required(0), scalar_of(node.input(1))
-    if divisor is None or divisor == 0.0 or not _is_float(node) or not _can_hold(x, 1.0 / divisor):
+    if divisor is None or divisor == 0.0 or not _is_float(node) or not can_hold(x, 1.0 / divisor):
         return None
     if x.constant is not None or not _keeps_shape(x, node) or is_soft_cap(node):
         return None
@@ -141,7 +145,7 @@ def scaled(value: Value | None) -> tuple[Value, float] | None:
     if value is None or value.producer is None or value.producer.key != "Mul" or value.num_uses != 1:
         return None
     x, factor = value.producer.required(0), scalar_of(value.producer.input(1))
-    return (x, factor) if factor is not None and x.type.known_shape == value.type.known_shape else None
+    return (x, factor) if factor is not None and keeps_shape(x, value) else None
 
 
 @ARITHMETIC.rule("Mul")
@@ -156,7 +160,7 @@ def gather_scales(node: Node, rewriter: Rewriter) -> Value | None:
     inner, outer = scaled(left), scalar_of(right)
     if inner is not None and outer is not None:
         product = inner[1] * outer
-        fits = _can_hold(left, product) and _keeps_shape(left, node)
+        fits = can_hold(left, product) and _keeps_shape(left, node)
         return rewriter.emit("Mul", [inner[0], rewriter.scalar(product, left)]) if fits else None
     for mine, other in ((left, right), (right, left)):
         inner = scaled(mine)

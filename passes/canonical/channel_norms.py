@@ -7,8 +7,8 @@ back(y) * w [C, 1, 1]                                   ->  back(y * w [C])
 from __future__ import annotations
 
 from tfgraph.ir.graph import Node, Value
-from tfgraph.ir.optable import attribute
-from tfgraph.passes.rewrite import Rewriter, RuleSet, scalar_of
+from tfgraph.passes.canonical.deviations import centred, deviation, only_axis
+from tfgraph.passes.rewrite import Rewriter, RuleSet
 
 CHANNEL_NORMS = RuleSet()
 
@@ -17,57 +17,25 @@ CHANNEL_NORMS = RuleSet()
 def standardise_channels(node: Node, rewriter: Rewriter) -> Value | None:
     """A norm over one axis in the middle moves that axis to the end and back."""
     x, shape = node.required(0), node.output.type.known_shape
-    found = _mean_square_of(node.required(1), x)
-    if found is None or shape is None or shape != x.type.known_shape:
+    found = deviation(node.required(1))
+    axis = None if found is None or found.x is not x else only_axis(found.mean)
+    if found is None or axis is None or shape is None or shape != x.type.known_shape:
         return None
-    axis, epsilon = found
-    if axis == -1 or not -len(shape) < axis or not isinstance(shape[axis], int) or shape[axis] == 1:
+    if not -len(shape) < axis < -1 or not isinstance(shape[axis], int) or shape[axis] == 1:
         return None
     to_end = (*(index for index in range(len(shape)) if index != len(shape) + axis), len(shape) + axis)
     back = tuple(to_end.index(index) for index in range(len(shape)))
-    centred = x.producer if x.producer is not None and x.producer.key == "Sub" else None
-    source = None if centred is None else centred.required(0)
-    if centred is not None and _mean_axis(centred.required(1), source) != axis:
-        source = None
+    source, mean = centred(x) or (x, None)
+    if mean is not None and only_axis(mean) != axis:
+        source, mean = x, None
     last = rewriter.ints([-1])
-    if source is None:
-        value = rewriter.emit("Transpose", [x], {"perm": to_end})
-    else:
-        turned = rewriter.emit("Transpose", [source], {"perm": to_end})
-        value = rewriter.emit("Sub", [turned, rewriter.emit("ReduceMean", [turned, last])])
+    value = rewriter.emit("Transpose", [source], {"perm": to_end})
+    if mean is not None:
+        value = rewriter.emit("Sub", [value, rewriter.emit("ReduceMean", [value, last])])
     square = rewriter.emit("ReduceMean", [rewriter.emit("Mul", [value, value]), last])
-    shifted = rewriter.emit("Add", [square, rewriter.scalar(epsilon, square)])
+    shifted = rewriter.emit("Add", [square, rewriter.scalar(found.epsilon, square)])
     quotient = rewriter.emit("Div", [value, rewriter.emit("Sqrt", [shifted])])
     return rewriter.emit("Transpose", [quotient], {"perm": back})
-
-
-def _mean_square_of(deviation: Value, x: Value) -> tuple[int, float] | None:
-    """`(axis, epsilon)` of `deviation = sqrt(mean(x * x) + epsilon)`, the mean taken over one axis."""
-    root = deviation.producer
-    total = None if root is None or root.key != "Sqrt" else root.required(0).producer
-    epsilon = None if total is None or total.key != "Add" else scalar_of(total.input(1))
-    mean = None if total is None or epsilon is None else total.required(0).producer
-    square = None if mean is None or mean.key != "ReduceMean" else mean.required(0)
-    if total is None or epsilon is None or square is None or square.producer is None or square.producer.key != "Mul":
-        return None
-    axis = _mean_axis(total.required(0), square)
-    return (axis, epsilon) if square.producer.inputs == (x, x) and axis is not None else None
-
-
-def _mean_axis(value: Value, x: Value | None) -> int | None:
-    """The axis, counted from the end, over which `value` is the mean of x, and which it keeps."""
-    mean = value.producer
-    axes = None if mean is None or mean.key != "ReduceMean" or mean.required(0) is not x else mean.input(1)
-    if (
-        mean is None
-        or axes is None
-        or axes.content is None
-        or len(axes.content) != 1
-        or not attribute(mean, "keepdims")
-    ):
-        return None
-    axis = axes.content[0]
-    return axis if isinstance(axis, int) and axis < 0 else None
 
 
 @CHANNEL_NORMS.rule("Mul", "Add")

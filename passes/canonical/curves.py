@@ -13,7 +13,8 @@ from __future__ import annotations
 import math
 
 from tfgraph.ir.graph import Node, Value
-from tfgraph.passes.canonical.arithmetic import scaled
+from tfgraph.passes.canonical.arithmetic import keeps_shape, scaled
+from tfgraph.passes.canonical.precision import are_close
 from tfgraph.passes.rewrite import Rewriter, RuleSet, scalar_of
 
 CURVES = RuleSet()
@@ -21,7 +22,6 @@ CURVES = RuleSet()
 _ODD = frozenset({"Tanh", "Erf"})
 _MOST_STEPS = 6
 _SLOPE, _CUBE = math.sqrt(2 / math.pi), 0.044715  # of the GELU by tanh
-_TOLERANCE = 2e-3  # of these numbers in half precision
 
 
 def _is_curve(value: Value | None) -> bool:
@@ -72,7 +72,7 @@ def one_minus_curve(node: Node, rewriter: Rewriter) -> Value | None:
     if scalar_of(node.input(0)) != 1.0 or curve.producer is None or not _is_curve(curve):
         return None
     inner = _negated(curve.producer.required(0), rewriter)
-    if inner is None or node.output.type.known_shape != inner.type.known_shape:
+    if inner is None or not keeps_shape(inner, node.output):
         return None
     turned = rewriter.emit(curve.producer.key, [inner])
     return rewriter.emit("Add", [turned, rewriter.scalar(1.0, turned)])
@@ -82,9 +82,7 @@ def _negated(value: Value, rewriter: Rewriter) -> Value | None:
     """`-value`, where it is written as the negative of something, or as a multiple by a negative number."""
     node = value.producer
     if node is not None and node.key == "Neg":
-        inner = node.required(0)
-        found = scaled(inner)
-        return inner if found is None or found[1] > 0 else _product(rewriter, found[0], found[1])
+        return node.required(0)
     found = scaled(value)
     return _product(rewriter, found[0], -found[1]) if found is not None and found[1] < 0 else None
 
@@ -94,7 +92,7 @@ def cubic_in_order(node: Node, rewriter: Rewriter) -> Value | None:
     """`tanh(a x + b x^3)`, however the polynomial is written, is `tanh((x + x^3 * (b / a)) * a)`."""
     inner = node.required(0)
     found = _cubic_of_gelu(inner, 1.0)
-    if found is None or _is_in_order(inner, found):
+    if found is None or not keeps_shape(found, inner) or _is_in_order(inner, found):
         return None
     return rewriter.emit("Tanh", [_ordered(found, rewriter)])
 
@@ -106,7 +104,7 @@ def sigmoid_is_tanh(node: Node, rewriter: Rewriter) -> Value | None:
         sigmoid = factor.producer
         if sigmoid is None or sigmoid.key != "Sigmoid" or factor.num_uses != 1:
             continue
-        if _cubic_of_gelu(sigmoid.required(0), 2.0) is x:
+        if _cubic_of_gelu(sigmoid.required(0), 2.0) is x and keeps_shape(x, node.output):
             tanh = rewriter.emit("Tanh", [_ordered(x, rewriter)])
             total = rewriter.emit("Add", [tanh, rewriter.scalar(1.0, tanh)])
             return _product(rewriter, rewriter.emit("Mul", [x, total]), 0.5)
@@ -136,8 +134,7 @@ def _cubic_of_gelu(value: Value, factor: float) -> Value | None:
         powers = _powers(value, x, _MOST_STEPS)
         if powers is not None and set(powers) == {1, 3}:
             slope, cube = powers[1] / factor, powers[3] / powers[1] if powers[1] else 0.0
-            fits = math.isclose(slope, _SLOPE, rel_tol=_TOLERANCE) and math.isclose(cube, _CUBE, rel_tol=_TOLERANCE)
-            return x if fits else None
+            return x if are_close(slope, _SLOPE, value) and are_close(cube, _CUBE, value) else None
     return None
 
 
@@ -189,7 +186,7 @@ def quotient_is_sigmoid(node: Node, rewriter: Rewriter) -> Value | None:
         return None
     power = total.required(0).producer
     inner = None if power is None or power.key != "Exp" else _negated(power.required(0), rewriter)
-    if inner is None or inner.type.known_shape is None or inner.type.known_shape != total.output.type.known_shape:
+    if inner is None or not keeps_shape(inner, total.output):
         return None
     sigmoid = rewriter.emit("Sigmoid", [inner])
     return sigmoid if scalar_of(x) == 1.0 else rewriter.emit("Mul", [x, sigmoid])

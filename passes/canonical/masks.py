@@ -20,7 +20,7 @@ from tfgraph.passes.rewrite import Rewriter, RuleSet, scalar_of
 
 MASKS = RuleSet()
 
-_MASKED = -9999.0
+MASKED = -9999.0
 """A score at or below this is masked: the oldest checkpoints use -10,000."""
 
 _LARGEST_SHIFT = 100.0
@@ -51,7 +51,7 @@ def _gathered(inner: Value, mask: Value, rewriter: Rewriter) -> Value | None:
                 return rewriter.emit("Add", [scores, rewriter.emit("Add", [bias, mask])])
     if node.key == "Where":
         keep, scores, masked = node.required(0), node.required(1), scalar_of(node.input(2))
-        if masked is not None and masked <= _MASKED and _is_scores(scores):
+        if masked is not None and masked <= MASKED and _is_scores(scores):
             return rewriter.emit("Add", [scores, rewriter.emit("Where", [keep, mask, node.required(2)])])
     return None
 
@@ -81,7 +81,7 @@ def mask_by_where(node: Node, rewriter: Rewriter) -> Value | None:
         inner, number = where.required(2), hides
     else:
         hides = None
-    if number is None or number > _MASKED or inner.type.known_shape is None or not _is_same(inner, total, node):
+    if number is None or number > MASKED or inner.type.known_shape is None or not _is_same(inner, total, node):
         return None
     is_lowest = hides is None and math.isclose(number, LOWEST[total.dtype], rel_tol=1e-6)
     if hides is None and _is_causal(keep):
@@ -156,7 +156,7 @@ def scale_inside_mask(node: Node, rewriter: Rewriter) -> Value | None:
     scale = node.required(1)
     if masked.key == "Where":
         keep, scores, lowest = masked.required(0), masked.required(1), scalar_of(masked.input(2))
-        if lowest is None or not (lowest <= _MASKED and lowest * factor <= _MASKED) or not _is_scores(scores):
+        if lowest is None or not (lowest <= MASKED and lowest * factor <= MASKED) or not _is_scores(scores):
             return None
         return rewriter.emit("Where", [keep, rewriter.emit("Mul", [scores, scale]), masked.required(2)])
     if masked.key == "Add":

@@ -8,11 +8,12 @@ Reshape(mean(x, keepdims=0))        ->  mean(x, keepdims=1)
 
 from __future__ import annotations
 
-import math
-
 from tfgraph.ir.dims import Dim
+from tfgraph.ir.dtypes import DType
 from tfgraph.ir.graph import Node, Value
 from tfgraph.ir.optable import attribute
+from tfgraph.passes.canonical.deviations import mean_square
+from tfgraph.passes.canonical.precision import HALVES, are_close, cast
 from tfgraph.passes.rewrite import Rewriter, RuleSet, is_filled_with, scalar_of
 
 MOMENTS = RuleSet()
@@ -22,6 +23,9 @@ _SMALLEST_FLOOR = 1e-8
 
 _SMALLEST_LENGTH = 1e-6
 """A vector shorter than this is nothing but rounding errors."""
+
+_SMALLEST_NORMAL = 2.0**-126
+"""Of float32: a floor whose square is less would be lost, and zeros be divided by zero."""
 
 _WIDEST = 16384
 
@@ -36,7 +40,7 @@ def sum_is_mean(node: Node, rewriter: Rewriter) -> Value | None:
     if squares:
         total = _sum_of_squares(total)
     count = None if total is None else _count(total)
-    if total is None or count is None or not _are_close(factor * count, 1.0, node.output):
+    if total is None or count is None or not are_close(factor * count, 1.0, node.output):
         return None
     x = total.required(0)
     summed = rewriter.emit("Mul", [x, x]) if squares else x
@@ -50,10 +54,6 @@ def _sum_of_squares(node: Node) -> Node | None:
     root = node.required(0).producer if node.key == "Mul" else None
     squared = root is not None and root.key == "ReduceL2" and node.required(0) is node.required(1)
     return root if squared else None
-
-
-def _are_close(number: float, other: float, like: Value) -> bool:
-    return math.isclose(number, other, rel_tol=2e-3 if like.dtype.bits < 32 else 1e-5)
 
 
 def _count(node: Node) -> int | None:
@@ -77,7 +77,7 @@ def norm_is_root_mean_square(node: Node, rewriter: Rewriter) -> Value | None:
     if factor is None or found is None:
         return None
     count = _count(found)
-    if factor <= 0.0 or count is None or not _are_close(factor * factor * count, 1.0, node.output):
+    if factor <= 0.0 or count is None or not are_close(factor * factor * count, 1.0, node.output):
         return None
     return rewriter.emit("Sqrt", [_mean_square(found, rewriter)])
 
@@ -102,7 +102,9 @@ def unit_length_is_rms(node: Node, rewriter: Rewriter) -> Value | None:
     if found is None or _summed(found) is not x or floor == 0.0 or x.dtype.bits < 32:
         return None
     count = _count(found)
-    if factor <= 0.0 or count is None or not _are_close(factor * factor, count, node.output):
+    if factor <= 0.0 or count is None or not are_close(factor * factor, count, node.output):
+        return None
+    if floor * floor / count < _SMALLEST_NORMAL:
         return None
     mean = _mean_square(found, rewriter)
     shifted = rewriter.emit("Add", [mean, rewriter.scalar(floor * floor / count, mean)])
@@ -145,25 +147,22 @@ def floor_under_root(node: Node, rewriter: Rewriter) -> Value | None:
     if total is None or floor is None or not 0.0 < floor <= _SMALLEST_FLOOR or x.dtype.bits < 32:
         return None
     root = total.required(0).producer
-    mean = None if root is None or root.key != "Sqrt" else root.required(0).producer
-    square = None if mean is None or mean.key != "ReduceMean" else mean.required(0).producer
-    if mean is None or square is None or square.key != "Mul" or square.inputs != (x, x):
+    found = None if root is None or root.key != "Sqrt" else mean_square(root.required(0))
+    if found is None or found[1] is not x or floor * floor < _SMALLEST_NORMAL:
         return None
-    shifted = rewriter.emit("Add", [mean.output, rewriter.scalar(floor * floor, mean.output)])
+    mean = found[0].output
+    shifted = rewriter.emit("Add", [mean, rewriter.scalar(floor * floor, mean)])
     return rewriter.emit("Div", [x, rewriter.emit("Sqrt", [shifted])])
 
 
 @MOMENTS.rule("Sub")
 def variance_of_differences(node: Node, rewriter: Rewriter) -> Value | None:
     """`mean(x * x) - mean(x) * mean(x)` is the mean of `(x - mean(x))` squared, which loses fewer digits."""
-    of_squares, of_mean = node.required(0).producer, node.required(1).producer
-    if of_squares is None or of_mean is None or of_squares.key != "ReduceMean" or of_mean.key != "Mul":
+    found, of_mean = mean_square(node.required(0)), node.required(1).producer
+    if found is None or of_mean is None or of_mean.key != "Mul":
         return None
-    square, mean = of_squares.required(0).producer, of_mean.required(0)
-    if square is None or square.key != "Mul" or of_mean.required(1) is not mean:
-        return None
-    x = square.required(0)
-    if square.required(1) is not x or mean.producer is None or mean.producer.key != "ReduceMean":
+    (of_squares, x), mean = found, of_mean.required(0)
+    if of_mean.required(1) is not mean or mean.producer is None or mean.producer.key != "ReduceMean":
         return None
     if mean.producer.required(0) is not x or not _same_reduction(of_squares, mean.producer):
         return None
@@ -202,7 +201,8 @@ def standardise_instances(node: Node, rewriter: Rewriter) -> Value | None:
         return None
     if not (_is_all(scale, 1.0) and _is_all(bias, 0.0)):
         return None
-    return _standardised(x, float(attribute(node, "epsilon")), rewriter)
+    wide = cast(rewriter, x, DType.FLOAT32) if x.dtype in HALVES else x
+    return cast(rewriter, _standardised(wide, float(attribute(node, "epsilon")), rewriter), x.dtype)
 
 
 def _is_all(value: Value, number: float) -> bool:

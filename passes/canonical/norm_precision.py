@@ -5,7 +5,7 @@ The input is cast first, statistics are float32, and the weight is applied in th
     Cast(x - mean(x))               ->  Cast(x) - mean(Cast(x))
     x16 / Cast16(deviation)         ->  Cast16(Cast32(x16) / deviation)
     Cast16(x32 / deviation) * w16   ->  Cast16(x32 / deviation * Cast32(w16))
-    float64(x) / deviation          ->  float64(float32(x) / deviation)
+    float64(x16) / deviation        ->  float64(float32(x16) / deviation)
 
 None of these rounds more than half precision does.
 """
@@ -18,8 +18,8 @@ import numpy as np
 
 from tfgraph.ir.dtypes import DType
 from tfgraph.ir.graph import Node, Value
-from tfgraph.ir.optable import attribute
-from tfgraph.passes.canonical.precision import cast, is_wider, widened
+from tfgraph.passes.canonical.deviations import centred, deviation
+from tfgraph.passes.canonical.precision import HALVES, cast, is_wider, widened
 from tfgraph.passes.rewrite import Rewriter, RuleSet, scalar_of
 
 NORM_PRECISION = RuleSet()
@@ -30,37 +30,12 @@ _MOST_STEPS = 8
 @NORM_PRECISION.rule("Cast")
 def cast_before_centring(node: Node, rewriter: Rewriter) -> Value | None:
     """`Cast(x - mean(x))` to a wider dtype is `Cast(x) - mean(Cast(x))`."""
-    centred = node.required(0)
-    x = _centred(centred)
-    if x is None or not is_wider(node.output, centred):
+    found = centred(node.required(0))
+    if found is None or not is_wider(node.output, node.required(0)):
         return None
-    mean = centred.producer and centred.producer.required(1).producer
-    if mean is None:
-        return None
+    x, mean = found
     wide = cast(rewriter, x, node.output.dtype)
     return rewriter.emit("Sub", [wide, rewriter.emit("ReduceMean", [wide, mean.input(1)], mean.attributes)])
-
-
-def _centred(value: Value) -> Value | None:
-    """The x of `value = x - mean(x)`."""
-    node = value.producer
-    mean = None if node is None or node.key != "Sub" else node.required(1).producer
-    if node is None or mean is None or mean.key != "ReduceMean" or not attribute(mean, "keepdims"):
-        return None
-    return node.required(0) if mean.required(0) is node.required(0) else None
-
-
-def _mean_square(deviation: Value) -> tuple[Node, Value, float] | None:
-    """`(mean, x, epsilon)` of `deviation = sqrt(mean + epsilon)`, with mean the mean of `x * x`."""
-    root = deviation.producer
-    total = None if root is None or root.key != "Sqrt" else root.required(0).producer
-    epsilon = None if total is None or total.key != "Add" else scalar_of(total.input(1))
-    mean = None if total is None or epsilon is None else total.required(0).producer
-    square = None if mean is None or mean.key != "ReduceMean" else mean.required(0).producer
-    if mean is None or epsilon is None or square is None or square.key != "Mul":
-        return None
-    x = square.required(0)
-    return (mean, x, epsilon) if square.required(1) is x else None
 
 
 @NORM_PRECISION.rule("Div", "Mul")
@@ -71,14 +46,14 @@ def divide_in_dtype_of_deviation(node: Node, rewriter: Rewriter) -> Value | None
         rounding = rounded.producer
         if rounding is None or rounding.key != "Cast" or not is_wider(rounding.required(0), rounded):
             continue
-        deviation = inner = rounding.required(0)
+        divisor = inner = rounding.required(0)
         if node.key == "Mul":
             quotient = inner.producer
             if quotient is None or quotient.key != "Div" or scalar_of(quotient.input(0)) != 1.0:
                 continue
-            deviation = quotient.required(1)
-        found = _mean_square(deviation)
-        if found is None or _origin(found[1]) is not _origin(x):
+            divisor = quotient.required(1)
+        found = deviation(divisor)
+        if found is None or _origin(found.x) is not _origin(x):
             continue
         result = rewriter.emit(node.key, [cast(rewriter, x, inner.dtype), inner])
         return cast(rewriter, result, node.output.dtype)
@@ -88,31 +63,51 @@ def divide_in_dtype_of_deviation(node: Node, rewriter: Rewriter) -> Value | None
 def _origin(value: Value) -> Value:
     """What `value` was centred and cast from."""
     for _ in range(_MOST_STEPS):
-        x = widened(value) or _centred(value)
-        if x is None:
+        source = widened(value) or _source(value)
+        if source is value:
             break
-        value = x
+        value = source
     return value
+
+
+def _source(x: Value) -> Value:
+    """What x is without its mean taken off, if it was."""
+    found = centred(x)
+    return x if found is None else found[0]
 
 
 @NORM_PRECISION.rule("Div")
 def statistics_in_float32(node: Node, rewriter: Rewriter) -> Value | None:
-    """A norm of what was cast to float64 computes its statistics in float32, as the operators do."""
-    x, found = node.required(0), _mean_square(node.required(1))
-    if node.output.dtype is not DType.FLOAT64 or found is None or found[1] is not x:
+    """A norm of half precision that was cast to float64 computes its statistics in float32, as the operators do."""
+    x, found = node.required(0), deviation(node.required(1))
+    if node.output.dtype is not DType.FLOAT64 or found is None or found.x is not x:
         return None
-    centred = _centred(x)
-    source = widened(x if centred is None else centred)
-    if source is None or not math.isclose(float(np.float32(found[2])), found[2], rel_tol=1e-6):
+    mean, _, epsilon = found
+    source = widened(_source(x))
+    if source is None or source.dtype not in HALVES or not _is_rounded(node.output, _MOST_STEPS):
         return None
-    mean, value = found[0], cast(rewriter, source, DType.FLOAT32)
-    if centred is not None:
+    if not math.isclose(float(np.float32(epsilon)), epsilon, rel_tol=1e-6):
+        return None
+    value = cast(rewriter, source, DType.FLOAT32)
+    if centred(x) is not None:
         average = rewriter.emit("ReduceMean", [value, mean.input(1)], mean.attributes)
         value = rewriter.emit("Sub", [value, average])
     square = rewriter.emit("ReduceMean", [rewriter.emit("Mul", [value, value]), mean.input(1)], mean.attributes)
-    shifted = rewriter.emit("Add", [square, rewriter.scalar(found[2], square)])
+    shifted = rewriter.emit("Add", [square, rewriter.scalar(epsilon, square)])
     result = rewriter.emit("Div", [value, rewriter.emit("Sqrt", [shifted])])
     return cast(rewriter, result, DType.FLOAT64)
+
+
+def _is_rounded(value: Value, steps: int) -> bool:
+    """Whether nothing reads `value` but casts to a narrower dtype, perhaps after a weight and a bias."""
+    if value.is_output or not value.users or steps == 0:
+        return False
+    return all(
+        is_wider(value, user.output)
+        if user.key == "Cast"
+        else user.key in ("Mul", "Add") and _is_rounded(user.output, steps - 1)
+        for user in value.users
+    )
 
 
 @NORM_PRECISION.rule("Mul", "Add")
@@ -141,8 +136,7 @@ def _is_norm(value: Value, weighed: bool) -> bool:
         node = node.required(0).producer
     if node is None or node.key != "Div":
         return False
-    x, found = node.required(0), _mean_square(node.required(1))
-    if found is None or found[1] is not x:
+    x, found = node.required(0), deviation(node.required(1))
+    if found is None or found.x is not x:
         return False
-    centred = _centred(x)
-    return weighed or widened(x if centred is None else centred) is None
+    return weighed or widened(_source(x)) is None

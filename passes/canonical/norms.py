@@ -6,7 +6,8 @@ import numpy as np
 
 from tfgraph.ir.build import add_array
 from tfgraph.ir.graph import Node, Value
-from tfgraph.passes.rewrite import Rewriter, RuleSet, is_filled_with, scalar_of
+from tfgraph.passes.canonical.deviations import deviation, only_axis
+from tfgraph.passes.rewrite import Rewriter, RuleSet, is_filled_with
 
 NORMS = RuleSet()
 
@@ -15,7 +16,8 @@ NORMS = RuleSet()
 def weigh_by_ones(node: Node, rewriter: Rewriter) -> Value | None:
     """`x / sqrt(mean(x * x) + epsilon)`, over the last axis and without a weight, has one of ones."""
     x, size = node.required(0), _width(node.output)
-    if size is None or not _is_root_mean_square(node.required(1), x) or _is_weighed(node.output):
+    found = deviation(node.required(1))
+    if size is None or found is None or found.x is not x or only_axis(found.mean) != -1 or _is_weighed(node.output):
         return None
     quotient = rewriter.emit("Div", [x, node.required(1)])
     return rewriter.emit("Mul", [quotient, add_array(rewriter.graph, np.ones(size, x.dtype.numpy()), "ones")])
@@ -26,19 +28,6 @@ def _width(value: Value) -> int | None:
     shape = value.type.known_shape
     size = shape[-1] if shape is not None and len(shape) > 1 and value.dtype.is_float else None
     return size if isinstance(size, int) and size > 1 else None
-
-
-def _is_root_mean_square(value: Value, x: Value) -> bool:
-    """Whether `value` is `sqrt(mean(x * x) + epsilon)`, the mean taken over the last axis."""
-    root = value.producer
-    total = None if root is None or root.key != "Sqrt" else root.required(0).producer
-    if total is None or total.key != "Add" or scalar_of(total.input(1)) is None:
-        return False
-    mean = total.required(0).producer
-    if mean is None or mean.key != "ReduceMean" or mean.input(1) is None or mean.required(1).content != (-1,):
-        return False
-    square = mean.required(0).producer
-    return square is not None and square.key == "Mul" and square.inputs == (x, x)
 
 
 def _is_weighed(value: Value) -> bool:

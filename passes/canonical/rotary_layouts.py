@@ -73,11 +73,13 @@ def picked(value: Value, axis: int) -> tuple[Value | None, int]:
         if which is None or len(which) != 1 or not isinstance(which[0], int) or node.required(1).rank != 0:
             return nothing
         index = which[0] % 2
-    else:  # one part of a split, without the axis that was split
+    elif node.key in ("Reshape", "Squeeze"):  # one part of a split, without the axis that was split
         split = apart.producer
         if split is None or split.key != "Split" or len(split.outputs) != 2:
             return nothing
         index, along, apart = split.outputs.index(apart), attribute(split, "axis"), split.required(0)
+    else:
+        return nothing
     view = apart.producer
     if view is None or view.key != "Reshape" or apart.type.known_shape is None or not isinstance(along, int):
         return nothing

@@ -11,6 +11,8 @@ sequence may be in front of the heads:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from tfgraph.ir.graph import Node, Value
@@ -22,29 +24,16 @@ from tfgraph.passes.rewrite import Rewriter, RuleSet
 
 ROTARY_PARTS = RuleSet()
 
+_WIDEST = 1024
+
 
 @ROTARY_PARTS.rule("Concat")
 def rotate_halves(node: Node, rewriter: Rewriter) -> Value | None:
     """`concat(a * c - b * s, a * s + b * c)`, with a and b the halves of x, in the form of the definition."""
     if len(node.inputs) != 2 or attribute(node, "axis") != -1:
         return None
-    found = _turned(node.required(0), node.required(1))
-    if found is None:
-        return None
-    a, b, cos, sin = found
-    (x, first), (other, second) = part_of(a), part_of(b)
-    if x is None or x is not other or (first, second) != (0, 1):
-        return None
-    x = joined(x, a, rewriter)
-    if x.rank != 4 or node.output.type != x.type:
-        return None
-    if _are_slices(a, b) and _fits(cos, x) and _fits(sin, x):
-        return None
-    cos, sin = ranked(cos, rewriter), ranked(sin, rewriter)
-    layout = seq_axis(cos, x)
-    if layout is None or layout != seq_axis(sin, x) or cos.shape[3] != a.shape[3] or sin.shape[3] != a.shape[3]:
-        return None
-    return turned_halves(x, cos, sin, layout, rewriter) if isinstance(a.shape[3], int) else None
+    found = _rotation(node.output, (node.required(0), node.required(1)), part_of, rewriter)
+    return None if found is None else turned_halves(*found, rewriter)
 
 
 @ROTARY_PARTS.rule("Reshape")
@@ -54,15 +43,31 @@ def rotate_pairs(node: Node, rewriter: Rewriter) -> Value | None:
     if stacked is None or stacked.key != "Concat" or len(stacked.inputs) != 2 or attribute(stacked, "axis") != -1:
         return None
     first, second = (unstacked(stacked.required(index)) for index in (0, 1))
-    found = None if first is None or second is None else _turned(first, second)
+    if first is None or second is None:
+        return None
+    found = _rotation(node.output, (first, second), every_second, rewriter)
+    return None if found is None else turned_pairs(*found, rewriter)
+
+
+def _rotation(
+    result: Value,
+    complex_product: tuple[Value, Value],
+    part: Callable[[Value], tuple[Value | None, int]],
+    rewriter: Rewriter,
+) -> tuple[Value, Value, Value, int] | None:
+    """`(x, cos, sin, layout)`, where the product is that of both parts of x, as `part` takes them, and of angles.
+
+    None as well where `result` has the form of the definition already. `layout` is `seq_axis`.
+    """
+    found = _turned(*complex_product)
     if found is None:
         return None
     a, b, cos, sin = found
-    (x, even), (other, odd) = every_second(a), every_second(b)
-    if x is None or x is not other or (even, odd) != (0, 1):
+    (x, first), (other, second) = part(a), part(b)
+    if x is None or x is not other or (first, second) != (0, 1):
         return None
     x = joined(x, a, rewriter)
-    if x.rank != 4 or node.output.type != x.type:
+    if x.rank != 4 or result.type != x.type or not isinstance(a.shape[3], int):
         return None
     if _are_slices(a, b) and _fits(cos, x) and _fits(sin, x):
         return None
@@ -70,7 +75,7 @@ def rotate_pairs(node: Node, rewriter: Rewriter) -> Value | None:
     layout = seq_axis(cos, x)
     if layout is None or layout != seq_axis(sin, x) or cos.shape[3] != a.shape[3] or sin.shape[3] != a.shape[3]:
         return None
-    return turned_pairs(x, cos, sin, layout, rewriter) if isinstance(x.shape[3], int) else None
+    return x, cos, sin, layout
 
 
 def _fits(angles: Value, x: Value) -> bool:
@@ -143,9 +148,6 @@ def rotation_is_concat(node: Node, rewriter: Rewriter) -> Value | None:
         for start, stop in ((0, half), (half, LAST))
     )
     return rewriter.emit("Concat", [rewriter.emit("Neg", [second]), first], {"axis": -1})
-
-
-_WIDEST = 1024
 
 
 @ROTARY_PARTS.rule("Sub")

@@ -6,10 +6,11 @@ looked for where the target has them.
 
 from tfgraph.passes.fusions.activations import BIASED_ACTIVATIONS, STANDARD_ACTIVATIONS
 from tfgraph.passes.fusions.attention import ATTENTION, FOLDED_ATTENTION, MULTI_HEAD_ATTENTION, PACKED_ATTENTION
+from tfgraph.passes.fusions.cached_attention import CACHED_ATTENTION
 from tfgraph.passes.fusions.norms import NORMS, SKIP_NORMS
 from tfgraph.passes.fusions.rotary import ROTARY
 
 STANDARD = (*NORMS, *STANDARD_ACTIVATIONS, *ROTARY, ATTENTION)
 CONTRIB = (*SKIP_NORMS, *BIASED_ACTIVATIONS)
 
-__all__ = ["CONTRIB", "FOLDED_ATTENTION", "MULTI_HEAD_ATTENTION", "PACKED_ATTENTION", "STANDARD"]
+__all__ = ["CACHED_ATTENTION", "CONTRIB", "FOLDED_ATTENTION", "MULTI_HEAD_ATTENTION", "PACKED_ATTENTION", "STANDARD"]

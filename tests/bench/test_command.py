@@ -9,23 +9,25 @@ from typer.testing import CliRunner
 
 from tfgraph.bench import encoder as encoder_module
 from tfgraph.bench import write as write_module
-from tfgraph.bench.peers import PeerUnavailable
 from tfgraph.models.llama import LlamaConfig
 
 
 @pytest.fixture
-def bench(monkeypatch, tiny):
-    """`bench("encoder", "--json")`: run a command on tiny models."""
-    from tfgraph.bench import decoder, scale
+def bench(monkeypatch, tiny, tiny_gpt2):
+    """`bench("encoder", "--json")`: run a command on tiny models, without measuring the machine."""
+    from tfgraph.bench import decode, decoder, scale, texts
+    from tfgraph.bench.limits import Limits
     from tfgraph.cli.app import app
     from tfgraph.models import published
 
     llama = LlamaConfig(61, 32, 2, 2, 64, 48)
-    monkeypatch.setattr(
-        published, "configs", {**published.configs, encoder_module.MODEL: tiny, write_module.MODEL: llama}
-    )
+    sizes = {encoder_module.MODEL: tiny, write_module.MODEL: llama, decode.GPT2: tiny_gpt2}
+    monkeypatch.setattr(published, "configs", {**published.configs, **sizes})
     small = decoder.DecoderSize(1, 16, 2, 32, 50, 64)
     monkeypatch.setattr(scale.Settings.__init__, "__defaults__", _with(scale.Settings, decoder.GPT3, small))
+    for module in (encoder_module, decode, texts):
+        monkeypatch.setattr(module, "measure_limits", lambda _threads: Limits(2e11, 5e11, None, 2e10))
+    monkeypatch.setattr(decode, "_STARTS", 1)
     monkeypatch.setenv("COLUMNS", "200")
     return lambda *arguments: CliRunner().invoke(app, ["bench", *arguments])
 
@@ -34,47 +36,84 @@ def _with(settings, old, new):
     return tuple(new if default is old else default for default in settings.__init__.__defaults__)
 
 
-ENCODER = ("encoder", "--shape", "2x5", "--layers", "1", "--runs", "2", "--threads", "1")
+ENCODER = ("encoder", "--shape", "2x5", "--layers", "1", "--runs", "2", "--threads", "1", "--no-real-text")
+DECODE = ("decode", "--model", "gpt2", "--prompt", "3", "--new", "3", "--runs", "2", "--threads", "1")
 SCALE = ("scale", "--layers", "2", "--layers", "1", "--repeats", "1")
 
 
-def test_the_encoder_prints_a_table_for_each_shape_and_what_the_numbers_mean(bench):
-    done = bench(*ENCODER, "--shape", "1x4")
+def test_the_encoder_prints_a_table_for_each_shape_who_won_and_who_is_missing(bench, stubs, tmp_path):
+    stubs("int8", "absent", ours=True)
+    done = bench(*ENCODER, "--shape", "1x4", "--chart", str(tmp_path / "out.svg"))
     assert done.exit_code == 0, done.output
-    assert "BERT, 1 layers of 32, fp32, 1 threads, 2 interleaved runs each" in done.stdout
-    for text in ("2x5", "1x4", "tfgraph", "torch export", "torch export + ORT optimiser", "Median ms", "Quartiles"):
+    assert "BERT, 1 layers of 32, 1 threads, 2 interleaved runs each, random weights" in done.stdout
+    for text in ("2x5", "1x4", "tfgraph fp32", "torch fp32", "stub int8", "Median ms", "Quartiles", "Cosine"):
         assert text in done.stdout
-    assert done.stdout.count("of the time of the best peer, torch export") == 2
-    assert "Errors are against torch" in done.stdout
+    assert "Limits of the machine: fp32 200 G operations/s, int8 500 G operations/s; memory 20.0 GB/s" in done.stdout
+    assert done.stdout.count("fp32: tfgraph fp32 takes ") == 2
+    assert "of the time of the best peer, torch fp32" in done.stdout
+    assert "skipped: stub absent: nothing is installed: pip install something" in done.stdout
+    assert "Errors are against torch fp32" in done.stdout
+    assert (tmp_path / "out.svg").read_text().startswith("<svg ")
 
 
-def test_the_encoder_prints_json_alone_and_saves_it_too(bench, tmp_path):
-    done = bench(*ENCODER, "--torch", "--json", "--save", str(tmp_path / "out.json"))
+def test_the_encoder_prints_json_alone_and_saves_it_too(bench, stubs, tmp_path):
+    stubs("int8")
+    done = bench(*ENCODER, "--json", "--save", str(tmp_path / "out.json"))
     assert done.exit_code == 0, done.output
     printed = json.loads(done.stdout)
     assert printed == json.loads((tmp_path / "out.json").read_text())
     assert [each["shape"] for each in printed["results"]] == ["2x5"]
-    assert "torch" in printed["results"][0]["candidates"]
+    assert list(printed["results"][0]["candidates"]) == ["torch fp32", "stub int8"]
 
 
 @pytest.mark.parametrize(("ratio", "code"), [("1000000", 0), ("0", 1)])
-def test_a_required_ratio_decides_the_exit_code(bench, ratio, code):
+def test_a_required_ratio_decides_the_exit_code(bench, stubs, ratio, code):
+    stubs(ours=True)
     done = bench(*ENCODER, "--require-ratio", ratio)
     assert done.exit_code == code, done.output
     assert "of the time of the best peer" in done.stdout
 
 
-def test_a_required_ratio_without_a_peer_is_an_error_that_says_what_to_install(bench, monkeypatch):
-    def refuse(*_arguments):
-        raise PeerUnavailable("torch is not installed: pip install it")
-
-    monkeypatch.setattr(encoder_module, "TorchPeer", refuse)
-    done = bench(*ENCODER)
-    assert done.exit_code == 0, done.output
-    assert "skipped: torch export: torch is not installed: pip install it" in done.stdout
+def test_a_required_ratio_without_a_peer_is_an_error_that_says_what_is_missing(bench, stubs):
+    stubs("absent")
     done = bench(*ENCODER, "--require-ratio", "1.0")
     assert done.exit_code == 1
-    assert "error: there is no peer to compare with: torch is not installed: pip install it" in done.stderr
+    assert "error: there is no peer to compare with: nothing is installed: pip install something" in done.stderr
+
+
+def test_decode_prints_a_table_limits_and_who_is_missing(bench, stubs, tmp_path):
+    stubs("int4", "absent", ours=True)
+    done = bench(*DECODE, "--chart", str(tmp_path / "out.svg"), "--save", str(tmp_path / "out.json"))
+    assert done.exit_code == 0, done.output
+    for text in ("Prompt of 3 tokens, 3 new ones, greedy", "Tokens a second", "First token ms", "Start-up s"):
+        assert text in done.stdout
+    assert "Tokens a second that the memory allows: fp32 " in done.stdout
+    assert done.stdout.count("fp32: tfgraph fp32 takes ") == 2
+    assert "skipped: stub absent" in done.stdout
+    saved = json.loads((tmp_path / "out.json").read_text())
+    assert list(saved["models"][0]["results"]) == ["tfgraph fp32", "torch fp32", "stub int4"]
+    assert "tokens a second, more is better" in (tmp_path / "out.svg").read_text()
+
+
+def test_decode_prints_json_alone(bench, stubs):
+    stubs()
+    done = bench(*DECODE, "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["benchmark"] == "decode"
+
+
+def test_texts_prints_a_table_by_speed(bench, stubs, tmp_path):
+    from tokenizers import Tokenizer, models
+
+    stubs("int8", "absent", ours=True)
+    Tokenizer(models.WordLevel({"?": 0}, unk_token="?")).save(str(tmp_path / "tokenizer.json"))
+    done = bench("texts", "--model", str(tmp_path), "--count", "20", "--runs", "1", "--threads", "1",
+                 "--chart", str(tmp_path / "out.svg"))  # fmt: skip
+    assert done.exit_code == 0, done.output
+    for text in ("20 paragraphs of ", "Paragraphs embedded", "A second", "Worst cosine", "stub int8", "skipped: stub"):
+        assert text in done.stdout
+    assert "Cosines are to torch fp32, over all paragraphs." in done.stdout
+    assert (tmp_path / "out.svg").is_file()
 
 
 def run_of(layers):
@@ -159,6 +198,12 @@ def test_write_prints_a_table_and_its_limits_decide_the_exit_code(bench, monkeyp
         (("write", "--dtype", "int8"), 1, "cannot make a checkpoint in int8: expected float16 or float32"),
         (("write", "--folder", "/absent"), 1, "cannot make files in /absent: there is no such folder"),
         (("encoder", "--shape", "8*128"), 1, "'8*128' is no shape: expected BATCHxLENGTH, such as 8x128"),
+        ((*ENCODER, "--only", "tensorflow"), 1, "unknown candidate 'tensorflow'"),
+        ((*ENCODER, "--chart", "out.png"), 1, "charts are drawn as SVG, and 'out.png' is no such name"),
+        (("decode", "--new", "1"), 2, "--new"),
+        (("decode", "--model", "/absent/model"), 1, "/absent/model"),
+        (("texts", "--count", "0"), 2, "--count"),
+        (("texts", "--model", "/absent/model"), 1, "/absent/model"),
         (("encoder", "--shape", "1x17"), 1, "the model takes at most 16 tokens, and the shape is 1x17"),
         (("encoder", "--runs", "0"), 2, "--runs"),
         (("scale", "--layers", "0"), 2, "--layers"),

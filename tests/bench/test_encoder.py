@@ -1,101 +1,98 @@
-"""The encoder's benchmark, whole, on a model so small that its times mean nothing: who takes part, and who is right."""
+"""The encoder's benchmark, whole, with stand-ins for peers: who takes part, who is right, and what is reported."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from dataclasses import replace
 
 import pytest
 
-from tfgraph.bench.encoder import (
-    ORT_OPTIMISER,
-    OURS,
-    TORCH,
-    TORCH_EXPORT,
-    EncoderReport,
-    Measured,
-    Settings,
-    ShapeResult,
-    measure_encoder,
-)
+from tfgraph.bench.accuracy import Cosines
+from tfgraph.bench.contest import Contest
+from tfgraph.bench.encoder import EncoderReport, Measured, Settings, ShapeResult, measure_encoder
 from tfgraph.bench.interleave import Sample
+from tfgraph.bench.limits import Limits
+from tfgraph.bench.panels import encoder_panels
+from tfgraph.bench.peers.table import OURS
 from tfgraph.bench.shapes import PADDINGS, BatchShape
 from tfgraph.bench.timings import Ratio, Timings
-from tfgraph.errors import InputError
+from tfgraph.errors import ConfigError, InputError
 
 SHAPES = (BatchShape(1, 8), BatchShape(3, 5))
+LIMITS = Limits(1e11, None, None, 1e10)
 
 
-@pytest.fixture(scope="module")
-def report(tiny):
-    """One run of it all."""
-    return measure_encoder(Settings(shapes=SHAPES, config=tiny, rounds=5, threads=1, with_torch=True))
+@pytest.fixture
+def quick_limits(monkeypatch):
+    """No measurement of the machine."""
+    from tfgraph.bench import encoder
+
+    monkeypatch.setattr(encoder, "measure_limits", lambda _threads: LIMITS)
 
 
-@pytest.mark.parametrize("index", [0, 1])
-def test_all_candidates_take_part_and_those_that_keep_the_mask_agree_with_torch(report, index):
-    result = report.results[index]
-    assert result.shape == SHAPES[index]
-    assert list(result.candidates) == [OURS, TORCH, TORCH_EXPORT, ORT_OPTIMISER]
-    for name in (OURS, TORCH, TORCH_EXPORT):
-        assert result.candidates[name].is_right, name
-    assert result.candidates[ORT_OPTIMISER].error("none", "right") <= 1e-5
-    assert report.reference == TORCH
-    assert not report.skipped
-
-
-def test_the_runs_of_all_candidates_are_interleaved(report):
-    for result in report.results:
-        turns = [sample.turn for each in result.candidates.values() for sample in each.timings.samples]
-        assert sorted(turns) == list(range(4 * 5))
-        for each in result.candidates.values():
-            assert [sample.turn // 4 for sample in each.timings.samples] == list(range(5))
-
-
-def test_the_ratio_is_to_a_peer_that_was_timed(report):
-    for result in report.results:
-        assert result.ratio.best in {TORCH, TORCH_EXPORT, ORT_OPTIMISER}
-        assert result.ratio.low <= result.ratio.high
-
-
-def test_the_report_is_json_that_says_all(report, tiny):
-    described = json.loads(json.dumps(report.as_dict(), allow_nan=False))
-    assert described["rounds"] == 5
-    assert described["threads"] == 1
-    assert described["model"]["hidden_size"] == tiny.hidden_size
-    assert described["session_config"] == {"session.force_spinning_stop": "1"}
-    first = described["results"][0]
-    assert first["shape"] == "1x8"
-    assert set(first["candidates"][OURS]["errors"]) == set(PADDINGS)
-    assert len(first["candidates"][OURS]["samples_ms"]) == 5
-
-
-def test_progress_and_results_are_told_as_they_come(tiny):
+@pytest.mark.usefixtures("quick_limits")
+def test_stubs_take_turns_and_those_that_fail_are_named(tiny, stubs):
+    stubs("int8", "absent", "killed")
     told, shapes = [], []
-    measure_encoder(
-        Settings(shapes=SHAPES, config=tiny, rounds=2, threads=1),
+    report = measure_encoder(
+        Settings(shapes=SHAPES, config=tiny, rounds=3, threads=1),
         on_progress=lambda activity, done, of: told.append((activity, done, of)),
         on_result=lambda report: shapes.append([str(each.shape) for each in report.results]),
     )
+    assert report.reference == "torch fp32"
+    assert dict(report.skipped) == {
+        "stub absent": "nothing is installed: pip install something",
+        "stub killed": "its process ended by signal SIGKILL: nothing was said",
+    }
+    for result, shape in zip(report.results, SHAPES, strict=True):
+        assert result.shape == shape
+        assert list(result.candidates) == ["torch fp32", "stub int8"]
+        assert result.candidates["torch fp32"].is_right
+        assert result.candidates["torch fp32"].cosines.worst == pytest.approx(1.0)
+        assert not result.candidates["stub int8"].is_right
+        assert result.candidates["stub int8"].cosines.worst < 0.999
+        turns = [sample.turn for each in result.candidates.values() for sample in each.timings.samples]
+        assert sorted(turns) == list(range(6))
+        assert not result.contests
     assert shapes == [["1x8"], ["1x8", "3x5"]]
-    assert told[0][0] == "writing random weights"
-    assert ("timing 1x8", 2, 2) in told
-    assert ("timing 3x5", 1, 2) in told
+    assert ("timing 3x5", 3, 3) in told
+    described = json.loads(json.dumps(report.as_dict(), allow_nan=False))
+    assert described["limits"]["fp32_gflops"] == 100.0
+    assert described["model"]["hidden_size"] == tiny.hidden_size
+    assert set(described["results"][0]["candidates"]["stub int8"]["errors"]) == set(PADDINGS)
+    assert len(described["results"][0]["candidates"]["stub int8"]["samples_ms"]) == 3
+    assert [panel.title for panel in encoder_panels(report)] == [
+        f"{shape}: milliseconds, less is better" for shape in SHAPES
+    ]
 
 
-def test_without_torch_only_ours_is_timed_and_the_line_says_what_to_install(tiny, monkeypatch):
-    found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else found(name))
-    report = measure_encoder(Settings(shapes=SHAPES[:1], config=tiny, rounds=2, threads=1))
-    assert list(report.results[0].candidates) == [OURS]
-    assert report.results[0].ratio is None
-    assert report.results[0].candidates[OURS].is_right
-    assert report.reference == "tfgraph, nothing fused"
-    assert set(report.skipped) == {TORCH, TORCH_EXPORT, ORT_OPTIMISER}
-    assert all('torch is not installed: pip install "tfgraph-onnx[test]"' in line for line in report.skipped.values())
+@pytest.mark.usefixtures("quick_limits")
+def test_tfgraph_alone_is_compared_with_itself_unfused(tiny):
+    report = measure_encoder(
+        Settings(shapes=SHAPES[:1], config=tiny, rounds=2, threads=1, only=["tfgraph fp32"]),
+        accuracy={"tfgraph fp32": Cosines(1.0, 1.0)},
+    )
+    assert report.reference == "tfgraph fp32, nothing fused"
+    assert list(report.results[0].candidates) == ["tfgraph fp32"]
+    assert report.results[0].candidates["tfgraph fp32"].is_right
     assert not report.is_at_most(1e9)
-    json.dumps(report.as_dict(), allow_nan=False)
+    assert encoder_panels(report)[0].bars[0].note.endswith("worst cosine 1.0000")
+
+
+@pytest.mark.usefixtures("quick_limits")
+def test_where_nobody_can_be_made_the_reason_is_told(tiny, stubs, monkeypatch):
+    from tfgraph.bench import encoder
+
+    stubs("absent")
+    monkeypatch.setattr(encoder, "candidates_for", lambda *_arguments: [])
+    monkeypatch.setattr(encoder, "UNFUSED", "absent")  # which tfgraph has no precision for
+    with pytest.raises(InputError, match=r"^there is nothing to time: no precision is called 'absent'"):
+        measure_encoder(Settings(shapes=SHAPES[:1], config=tiny, rounds=1, threads=1))
+
+
+def test_a_name_that_no_candidate_has_is_refused_at_once(tiny):
+    with pytest.raises(ConfigError, match="unknown candidate 'tensorflow'"):
+        measure_encoder(Settings(config=tiny, shapes=SHAPES, only=["tensorflow"]))
 
 
 def report_with(value: float, error: float = 1e-7) -> EncoderReport:
@@ -103,10 +100,10 @@ def report_with(value: float, error: float = 1e-7) -> EncoderReport:
     timings = Timings.of([Sample(0, 1.0, 1.0)])
     result = ShapeResult(
         BatchShape(1, 8),
-        {OURS: Measured(timings, {"none": 0.0, "left": error})},
-        Ratio(value, value, value, TORCH, value),
+        {f"{OURS} fp32": Measured(timings, {"none": 0.0, "left": error}, Cosines(1.0, 1.0))},
+        [Contest("fp32", f"{OURS} fp32", Ratio(value, value, value, "torch fp32", value))],
     )
-    return EncoderReport(Settings(), 1, {}, None, TORCH, {}, [result])
+    return EncoderReport(Settings(), 1, {}, None, LIMITS, "torch fp32", {}, {}, [result])
 
 
 def test_a_ratio_is_kept_only_if_every_shape_keeps_it_and_the_results_are_right():
@@ -119,8 +116,9 @@ def test_a_ratio_is_kept_only_if_every_shape_keeps_it_and_the_results_are_right(
 
 def test_an_infinite_error_is_null_in_json():
     described = report_with(1.0, error=float("inf")).as_dict()
-    assert described["results"][0]["candidates"][OURS]["errors"] == {"none": 0.0, "left": None}
-    assert described["results"][0]["candidates"][OURS]["is_right"] is False
+    measured = described["results"][0]["candidates"]["tfgraph fp32"]
+    assert measured["errors"] == {"none": 0.0, "left": None}
+    assert measured["is_right"] is False
 
 
 @pytest.mark.parametrize(
@@ -129,7 +127,7 @@ def test_an_infinite_error_is_null_in_json():
         ({"shapes": ()}, "there are no shapes to measure: expected at least one, such as 1x128"),
         ({"shapes": (BatchShape(1, 513),)}, "the model takes at most 512 tokens, and the shape is 1x513"),
         ({"rounds": 0}, "cannot measure 0 rounds on None threads: expected 1 or more"),
-        ({"threads": 0}, "cannot measure 25 rounds on 0 threads: expected 1 or more"),
+        ({"threads": 0}, "cannot measure 15 rounds on 0 threads: expected 1 or more"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_at_once(settings, message):

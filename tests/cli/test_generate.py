@@ -14,7 +14,7 @@ import pytest
 import tfgraph as tg
 from tests.models.parity import random_model, save
 from tests.tiny_checkpoint import WORDS
-from tfgraph.backends.onnxruntime.cache import GrowingCache
+from tfgraph.backends.onnxruntime.fixed_cache import FixedCache
 
 
 @pytest.fixture(scope="module")
@@ -146,14 +146,14 @@ def interrupted_at(monkeypatch):
     """`interrupted_at(3)`: Ctrl-C is pressed in the third run of the model."""
 
     def interrupt(*numbers):
-        runs, run = iter(range(1, 10**6)), GrowingCache.run
+        runs, run = iter(range(1, 10**6)), FixedCache.run
 
         def pressing(cache, inputs):
             if next(runs) in numbers:
                 signal.raise_signal(signal.SIGINT)
             return run(cache, inputs)
 
-        monkeypatch.setattr(GrowingCache, "run", pressing)
+        monkeypatch.setattr(FixedCache, "run", pressing)
 
     previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield interrupt

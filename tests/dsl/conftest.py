@@ -106,7 +106,7 @@ def kernel() -> Callable[..., tuple[Array, ...]]:
         outputs = [f"output_{index}" if index in wanted else "" for index in range(max(wanted) + 1)]
         node = onnx.helper.make_node(described.name, inputs, outputs, domain=described.domain, **(attributes or {}))
         kinds = {name: onnx.helper.np_dtype_to_tensor_dtype(array.dtype) for name, array in feeds.items()}
-        result = kinds["input_0"]
+        result = next(kinds[name] for name, array in feeds.items() if array.dtype.kind == "f")
         graph = onnx.helper.make_graph(
             [node],
             "kernel",

@@ -41,6 +41,27 @@ def test_rules_fire_until_none_fires(graph_of, operators):
     assert not rules.apply(graph)
 
 
+def test_a_replacement_of_another_type_is_refused(graph_of, operators):
+    rules = RuleSet()
+
+    @rules.rule("Relu")
+    def relu_of_more_axes(node, rewriter):
+        return rewriter.emit("Unsqueeze", [node.required(0), rewriter.ints([0])])
+
+    @rules.rule("Relu")
+    def relu_of_another_size(node, rewriter):
+        return rewriter.emit("Concat", [node.required(0)] * 2, {"axis": -1})
+
+    @rules.rule("Relu")
+    def relu_of_another_dtype(node, rewriter):
+        return rewriter.emit("Cast", [node.required(0)], {"to": "float16"})
+
+    graph = graph_of(F.relu, x="batch 4")
+    before = str(graph)
+    assert not rules.apply(graph)
+    assert str(graph) == before
+
+
 def test_a_rule_sees_what_another_made(graph_of, operators):
     rules = RuleSet()
 

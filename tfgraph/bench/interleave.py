@@ -1,4 +1,4 @@
-"""Timing candidates side by side: in one process, in turns, each round in another random order.
+"""Timing candidates side by side: in turns, each round in another random order.
 
 Whatever else the machine does then hits all candidates alike, and none always runs behind the same other. What is made
 of the samples is in `timings.py`.
@@ -39,6 +39,7 @@ def interleave(
     warm_up: int = 2,
     seed: int = 0,
     on_round: Callable[[int, int], None] | None = None,
+    measure: Callable[[Callable[[], object]], tuple[float, float]] | None = None,
 ) -> dict[str, list[Sample]]:
     """Run each candidate once a round, in an order drawn anew for each round, and time it.
 
@@ -48,6 +49,8 @@ def interleave(
         warm_up: rounds before those, which are not timed.
         seed: of the orders.
         on_round: called as `on_round(rounds_done, rounds)`, warm-up left out.
+        measure: runs a candidate, and gives the seconds on the clock and of the processor. For candidates in processes
+            of their own, which know these better; by default both are taken around the call.
 
     Returns:
         The samples of each candidate, in the order of the rounds.
@@ -62,6 +65,7 @@ def interleave(
             f"cannot time {rounds} rounds after {warm_up} of warm-up: expected at least 1 after at least 0"
         )
     generator = random.Random(seed)
+    timed = measure or _time
     samples: dict[str, list[Sample]] = {name: [] for name in candidates}
     order = list(candidates)
     turn = 0
@@ -69,7 +73,7 @@ def interleave(
         for index in range(-warm_up, rounds):
             generator.shuffle(order)
             for name in order:
-                seconds, cpu_seconds = _time(candidates[name])
+                seconds, cpu_seconds = timed(candidates[name])
                 if index >= 0:
                     samples[name].append(Sample(turn, seconds, cpu_seconds))
                     turn += 1

@@ -17,7 +17,8 @@ from tfgraph.bench.checkpoint import write_bert_checkpoint
 from tfgraph.bench.grown_graph import write_grown_graph
 from tfgraph.bench.interleave import Sample, interleave
 from tfgraph.bench.machine import describe_machine, load_average
-from tfgraph.bench.peers import PeerUnavailable, TorchPeer, optimise_with_onnxruntime
+from tfgraph.bench.peers.interface import PeerUnavailable
+from tfgraph.bench.peers.torch_export import TorchPeer, optimise_with_onnxruntime
 from tfgraph.errors import InputError
 from tfgraph.models import published
 from tfgraph.models.bert import BertConfig

@@ -8,8 +8,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from tfgraph.cli.accuracy import accuracy_command
 from tfgraph.cli.bench import bench_app
 from tfgraph.cli.console import print_error, tolerate_encodings
+from tfgraph.cli.encode import encode_command
 from tfgraph.cli.export import export_command
 from tfgraph.cli.generate import generate_command
 from tfgraph.cli.models import models_command
@@ -73,8 +75,10 @@ app.command("export")(export_command)
 app.command("optimize")(optimize_command)
 app.command("show")(show_command)
 app.command("run")(run_command)
+app.command("encode")(encode_command)
 app.command("generate")(generate_command)
 app.command("verify")(verify_command)
+app.command("accuracy")(accuracy_command)
 app.command("targets")(targets_command)
 app.command("models")(models_command)
 app.add_typer(bench_app, name="bench")

@@ -1,101 +1,26 @@
 """`tfgraph bench`: how fast the results are, and how long it takes to make them.
 
-What they print as tables is in `bench_tables.py`; measuring is in `tfgraph.bench`.
+Here are the commands that time tfgraph itself; those against peers are in `bench_peers.py`. What they print as tables
+is in `bench_tables.py`; measuring is in `tfgraph.bench`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tfgraph.cli.bench_optimize import print_optimize
-from tfgraph.cli.bench_tables import print_notes, print_scale, print_shape, print_write
-from tfgraph.cli.console import JsonOption, print_json, stderr, stdout
-from tfgraph.errors import ExportError, InputError
-
-if TYPE_CHECKING:
-    from tfgraph.bench.encoder import EncoderReport
-
-
-class Report(Protocol):
-    """What a benchmark measured."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """The figures as plain data."""
-
-
-R = TypeVar("R", bound=Report)
+from tfgraph.cli.bench_output import RequireLimitsOption, SaveOption, give, progress_line
+from tfgraph.cli.bench_peers import decode_command, encoder_command, texts_command
+from tfgraph.cli.bench_tables import print_scale, print_write
+from tfgraph.cli.console import JsonOption
 
 bench_app = typer.Typer(no_args_is_help=True, help="Measure speed against what users would run instead, and scale.")
-
-SaveOption = Annotated[Path | None, typer.Option("--save", metavar="FILE", help="Write the JSON into a file as well.")]
-RequireLimitsOption = Annotated[bool, typer.Option("--require-limits", help="Exit with 1 if a limit is exceeded.")]
-
-
-@bench_app.command("encoder")
-def encoder_command(
-    shape: Annotated[
-        list[str] | None, typer.Option(metavar="BxS", help="Texts and tokens, such as 8x128; may be repeated.")
-    ] = None,
-    layers: Annotated[int, typer.Option(min=1, help="Layers of the model; BERT-base has 12.")] = 12,
-    runs: Annotated[int, typer.Option(min=1, help="Timed runs of each candidate at each shape.")] = 25,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of each candidate; one a core if left out.")
-    ] = None,
-    with_torch: Annotated[bool, typer.Option("--torch", help="Time torch itself, too.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, inputs and orders.")] = 0,
-    require_ratio: Annotated[
-        float | None,
-        typer.Option(
-            metavar="R", min=0.0, help="Exit with 1 if tfgraph takes more than R times the best peer's median."
-        ),
-    ] = None,
-    save: SaveOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Time BERT-base in fp32 against torch's export of the same random weights.
-
-    The export runs as it is, and after ONNX Runtime's transformers optimiser. All candidates share one process and take
-    turns in random order, on the same number of threads. Errors are relative to torch, on inputs with padding.
-    """
-    from dataclasses import replace
-
-    from tfgraph.bench.encoder import MODEL, SHAPES, Settings, measure_encoder
-    from tfgraph.bench.shapes import BatchShape
-    from tfgraph.models import published
-
-    settings = Settings(
-        shapes=[BatchShape.parse(text) for text in shape] if shape else SHAPES,
-        config=replace(published.configs[MODEL], num_hidden_layers=layers),
-        rounds=runs,
-        threads=threads,
-        seed=seed,
-        with_torch=with_torch,
-    )
-    console = stdout()
-
-    def print_latest(report: EncoderReport) -> None:
-        if not as_json:
-            print_shape(console, report)
-
-    with _progress(shown=not as_json) as on_progress:
-        report = measure_encoder(settings, on_progress=on_progress, on_result=print_latest)
-    _save(save, report.as_dict())
-    if as_json:
-        print_json(report.as_dict())
-    else:
-        print_notes(console, report)
-    if require_ratio is not None and not report.is_at_most(require_ratio):
-        if all(result.ratio is None for result in report.results):
-            raise InputError(f"there is no peer to compare with: {next(iter(report.skipped.values()), '')}")
-        raise typer.Exit(1)
+bench_app.command("encoder")(encoder_command)
+bench_app.command("decode")(decode_command)
+bench_app.command("texts")(texts_command)
 
 
 @bench_app.command("scale")
@@ -116,9 +41,9 @@ def scale_command(
     from tfgraph.bench.scale import LAYERS, Settings, measure_scale
 
     settings = Settings(layers=sorted(set(layers)) if layers else LAYERS, repeats=repeats)
-    with _progress(shown=not as_json) as on_progress:
+    with progress_line(shown=not as_json) as on_progress:
         report = measure_scale(settings, on_progress=on_progress)
-    _give(report, print_scale, save, as_json)
+    give(report, print_scale, save, as_json)
     if require_limits and report.exceeded():
         raise typer.Exit(1)
 
@@ -152,9 +77,9 @@ def write_command(
     config = choose("LLaMA size", model, {name: published.configs[name] for name in CONFIGS})
     config = config if layers is None else replace(config, num_hidden_layers=layers)
     settings = Settings(config, as_dtype(dtype), rounds, folder)
-    with _progress(shown=not as_json) as on_progress:
+    with progress_line(shown=not as_json) as on_progress:
         report = measure_write(settings, on_progress=on_progress)
-    _give(report, print_write, save, as_json)
+    give(report, print_write, save, as_json)
     if require_limits and report.exceeded():
         raise typer.Exit(1)
 
@@ -182,37 +107,8 @@ def optimize_command(
 
     config = replace(published.configs[MODEL], num_hidden_layers=layers)
     settings = Settings(config, sorted(set(nodes)) if nodes else NODES, rounds)
-    with _progress(shown=not as_json) as on_progress:
+    with progress_line(shown=not as_json) as on_progress:
         report = measure_optimize(settings, on_progress=on_progress)
-    _give(report, print_optimize, save, as_json)
+    give(report, print_optimize, save, as_json)
     if require_limits and report.exceeded():
         raise typer.Exit(1)
-
-
-@contextmanager
-def _progress(shown: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """One line that says what is being done and how far it is, on a terminal only."""
-    console = stderr()
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed} of {task.total}"))
-    disabled = not (shown and console.is_terminal)
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=disabled) as bars:
-        task = bars.add_task("", total=None)
-        yield lambda activity, done, of: bars.update(task, description=activity, completed=done, total=of)
-
-
-def _give(report: R, show: Callable[[Console, R], None], save: Path | None, as_json: bool) -> None:
-    """A report, as JSON or as tables, and in a file as well if that was asked for."""
-    _save(save, report.as_dict())
-    if as_json:
-        print_json(report.as_dict())
-    else:
-        show(stdout(), report)
-
-
-def _save(path: Path | None, data: dict[str, Any]) -> None:
-    if path is None:
-        return
-    try:
-        path.write_text(json.dumps(data, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ExportError(f"cannot write {path}: {error.strerror or error}") from None

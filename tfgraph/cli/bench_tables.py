@@ -1,4 +1,7 @@
-"""What `tfgraph bench` prints for people: tables, and what one has to know to read them."""
+"""What `tfgraph bench` prints of exports and writing: tables, and what one has to know to read them.
+
+Those of the benchmarks against peers are in `bench_peer_tables.py`.
+"""
 
 from __future__ import annotations
 
@@ -13,65 +16,10 @@ from tfgraph.cli.console import table
 from tfgraph.cli.units import bytes_text, count_text
 
 if TYPE_CHECKING:
-    from tfgraph.bench.encoder import EncoderReport
     from tfgraph.bench.scale import ScaleReport
     from tfgraph.bench.write import WriteReport
 
 _BUSY: Final = 0.5  # processes that want a core before the benchmark begins
-
-
-def print_shape(console: Console, report: EncoderReport) -> None:
-    """The table of the shape that was measured last; above the first one, what was measured and where."""
-    if len(report.results) == 1:
-        config = report.settings.config
-        console.print(
-            Text(
-                f"BERT, {config.num_hidden_layers} layers of {config.hidden_size}, fp32, {report.threads} threads, "
-                f"{report.settings.rounds} interleaved runs each, random weights."
-            ),
-            soft_wrap=True,
-        )
-        print_machine(console, report.machine, report.load)
-        console.print()
-    result = report.results[-1]
-    rows = [
-        [
-            name,
-            f"{1e3 * each.timings.median:.1f}",
-            f"{1e3 * each.timings.lower_quartile:.1f} to {1e3 * each.timings.upper_quartile:.1f}",
-            f"{1e3 * each.timings.best:.1f}",
-            f"{1e3 * each.timings.cpu_median:.1f}",
-            _error_text(each.error("none", "right")),
-            _error_text(each.error()),
-        ]
-        for name, each in result.candidates.items()
-    ]
-    columns = ["", "Median ms", "Quartiles", "Least", "Processor ms", "Error", "Error, any padding"]
-    console.print(table(str(result.shape), columns, rows))
-    if result.ratio is not None:
-        ratio = result.ratio
-        console.print(
-            Text(
-                f"tfgraph takes {ratio.value:.3f} of the time of the best peer, {ratio.best} (95% interval "
-                f"{ratio.low:.3f} to {ratio.high:.3f}; processor time {ratio.cpu:.3f}).\n"
-            ),
-            soft_wrap=True,
-        )
-
-
-def print_notes(console: Console, report: EncoderReport) -> None:
-    """What was left out and why, and what the errors are."""
-    from tfgraph.bench.encoder import TOLERANCE_OF_RESULT
-
-    for name, reason in report.skipped.items():
-        console.print(Text(f"skipped: {name}: {reason}", style="yellow"), soft_wrap=True)
-    console.print(
-        Text(
-            f"Errors are against {report.reference}, relative to its largest value; the first is with padding on the "
-            f"right or none, and ! marks those above {TOLERANCE_OF_RESULT:g}."
-        ),
-        soft_wrap=True,
-    )
 
 
 def print_scale(console: Console, report: ScaleReport) -> None:
@@ -168,12 +116,6 @@ def print_machine(console: Console, machine: Mapping[str, Any], load: float | No
             ),
             soft_wrap=True,
         )
-
-
-def _error_text(error: float) -> str:
-    from tfgraph.bench.encoder import TOLERANCE_OF_RESULT
-
-    return f"{error:.1e}" + ("" if error <= TOLERANCE_OF_RESULT else " !")
 
 
 def _memory_text(number: int | None) -> str:

@@ -14,6 +14,14 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from tfgraph.cli.console import JsonOption, print_json, print_operators, stderr, stdout, table
+from tfgraph.cli.quantisation import (
+    BudgetOption,
+    KeepOption,
+    PrecisionOption,
+    existing,
+    kept_in_float,
+    print_quantisation,
+)
 from tfgraph.cli.units import bytes_text
 
 if TYPE_CHECKING:
@@ -33,10 +41,21 @@ def export_command(
     ] = None,
     dtype: Annotated[str, typer.Option(help="What weights become: float32, float16 or bfloat16.")] = "float32",
     cache_length: Annotated[
-        int | None, typer.Option(help="For text generation: a cache of so many positions, written in place.")
+        str | None,
+        typer.Option(help="For text generation: positions of a cache written in place, `any` number, or `growing`."),
     ] = None,
     fuse: Annotated[bool, typer.Option("--fuse/--no-fuse", help="Fuse operators, or leave them written out.")] = True,
+    unpad: Annotated[
+        bool, typer.Option("--unpad", help="Compute nothing but attention for padding; results there become zeros.")
+    ] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Compare results after every pass. Slow.")] = False,
+    precision: PrecisionOption = "fp32",
+    budget: BudgetOption = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Texts to measure the error on, one a line; or an .npz of arrays."),
+    ] = None,
+    keep: KeepOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Optimise a checkpoint, and write it as an ONNX model.
@@ -49,23 +68,30 @@ def export_command(
     from tfgraph.pretrained import load
 
     start = time.perf_counter()
-    pretrained = load(checkpoint, task=task, dtype=dtype, cache_length=cache_length)
+    pretrained = load(checkpoint, task=task, dtype=dtype, cache_length=_as_length(cache_length))
     loaded = time.perf_counter()
     with _progress(shown=not as_json) as on_progress:
-        report = export(pretrained, out, target=target, fuse=fuse, verify=verify, on_progress=on_progress)
+        report = export(
+            pretrained, out, target=target, fuse=fuse, unpad=unpad, verify=verify, precision=precision, budget=budget,
+            calibration=existing(calibration), sites=kept_in_float(keep), on_progress=on_progress,
+        )  # fmt: skip
     seconds = {
         "load": loaded - start,
         "passes": report.seconds,
         "write": time.perf_counter() - loaded - report.seconds,
         "total": time.perf_counter() - start,
     }
-    files = dict(read_manifest(out).files)
+    manifest = read_manifest(out)
+    files = dict(manifest.files)
     if as_json:
         rounded = {name: round(value, 3) for name, value in seconds.items()}
-        print_json({"out": str(out), "files": files, "seconds": rounded, "report": report.as_dict()})
+        quantised = {"quantization": dict(manifest.quantization)} if manifest.quantization else {}
+        print_json({"out": str(out), "files": files, "seconds": rounded, "report": report.as_dict(), **quantised})
         return
     console = stdout()
     _print_report(console, pretrained, out, report)
+    for name, record in manifest.quantization.items():
+        print_quantisation(console, record, name if len(manifest.parts) > 1 else "")
     console.print(table("Files", ["File", "Size"], [[name, bytes_text(size)] for name, size in files.items()]))
     console.print(
         f"{seconds['total']:.1f} s: {seconds['load']:.1f} to load, {seconds['passes']:.1f} for the passes, "
@@ -128,3 +154,8 @@ def _texts(task: str) -> str:
         case "next-sentence":
             return '--pair "It was raining." "So we stayed inside."'
     return '--text "Hello, world."'
+
+
+def _as_length(given: str | None) -> int | str | None:
+    """The number that was written, or the name of a kind of cache."""
+    return int(given) if given is not None and given.lstrip("-").isdigit() else given

@@ -14,6 +14,14 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from tfgraph.cli.console import JsonOption, print_json, print_operators, stderr, stdout, table
+from tfgraph.cli.quantisation import (
+    BudgetOption,
+    KeepOption,
+    PrecisionOption,
+    existing,
+    kept_in_float,
+    print_quantisation,
+)
 from tfgraph.cli.units import bytes_text, count_text
 
 if TYPE_CHECKING:
@@ -32,6 +40,13 @@ def optimize_command(
         bool | None,
         typer.Option("--verify/--no-verify", help="Compare results before writing; by default for files under 500 MB."),
     ] = None,
+    precision: PrecisionOption = "fp32",
+    budget: BudgetOption = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.npz", help="Inputs to measure the error on: an array for each, its rows the runs."),
+    ] = None,
+    keep: KeepOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Fuse the operators of an ONNX file.
@@ -44,7 +59,10 @@ def optimize_command(
 
     start = time.perf_counter()
     with _progress(shown=not as_json) as on_progress:
-        report = optimize_onnx(source, out, target, verify=verify, on_progress=on_progress)
+        report = optimize_onnx(
+            source, out, target, verify=verify, precision=precision, budget=budget, calibration=existing(calibration),
+            sites=kept_in_float(keep), on_progress=on_progress,
+        )  # fmt: skip
     if report_path is not None:
         write_html(report, report_path, title=source.name)
     seconds = time.perf_counter() - start
@@ -54,6 +72,8 @@ def optimize_command(
     console = stdout()
     console.print(Text(f"Optimised {source} for {report.target}: {out}, in {seconds:.1f} s."), soft_wrap=True)
     _print_report(console, report, explain)
+    if report.quantization:
+        print_quantisation(console, report.quantization)
     if report_path is not None:
         console.print(Text(f"The graph before and after: {report_path}"), soft_wrap=True)
     if report.proof.verdict == "not verified":

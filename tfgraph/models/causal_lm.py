@@ -19,6 +19,8 @@ from tfgraph.models.family import TEXT_GENERATION, Architecture
 from tfgraph.models.names import below
 
 BuildDecoder: TypeAlias = Callable[[Any], TextDecoder]
+CAPACITY = "capacity"
+"""The name of the number of positions of a cache that is written into, where it is no number."""
 
 
 class CausalLM(Module):
@@ -113,8 +115,8 @@ def cached_inputs(config: DecoderConfig, dtype: object = "float32") -> dict[str,
     }
 
 
-def fixed_cache_inputs(config: DecoderConfig, dtype: object, capacity: int) -> dict[str, Any]:
-    """The inputs of a decoder with a cache of `capacity` positions, into which it writes in place.
+def fixed_cache_inputs(config: DecoderConfig, dtype: object, capacity: int | str) -> dict[str, Any]:
+    """The inputs of a decoder with a cache of `capacity` positions, a number or a name, into which it writes in place.
 
     Each text begins at position 0 of its row, `cache_lengths` [B] says how much of it is cached, and `attention_mask`
     [B, S] which of the new ids are tokens, padding being on the right.

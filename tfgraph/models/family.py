@@ -96,7 +96,7 @@ class Architecture:
     build_without: Callable[[Any], Module] | None = None
     build_with: Callable[[Any], Module] | None = None
     inputs: Callable[[Any, DType], Mapping[str, Any]] | None = None
-    fixed_inputs: Callable[[Any, DType, int], Mapping[str, Any]] | None = None
+    fixed_inputs: Callable[[Any, DType, int | str], Mapping[str, Any]] | None = None
     parts: Callable[[Any, Any, DType], Mapping[str, Part]] | None = None
 
 

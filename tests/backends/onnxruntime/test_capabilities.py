@@ -64,8 +64,8 @@ COMPOSITES: dict[str, list[tuple[Shapes, Mapping[str, Any]]]] = {
         ((X, ("uint8", (8, 4)), (4,), ("uint8", (4,)), (4,)), {}),
     ],
     "com.microsoft::MatMulIntegerToFloat": [
-        ((("uint8", (2, 4, 8)), ("int8", (8, 4)), (), (4,)), {}),
-        ((("uint8", (4, 8)), ("uint8", (8, 4)), (), (4,), ("uint8", ()), ("uint8", (4,)), (4,)), {}),
+        ((("uint8", (2, 4, 8)), ("int8", (8, 4)), ("float32", ()), (4,)), {}),
+        ((("uint8", (4, 8)), ("uint8", (8, 4)), ("float32", ()), (4,), ("uint8", ()), ("uint8", (4,)), (4,)), {}),
     ],
     "com.microsoft::MatMulNBits": [
         ((X, ("uint8", (4, 1, 8)), (4, 1)), {"K": 8, "N": 4, "block_size": 16}),
@@ -112,7 +112,11 @@ def feed(graph: Graph, rng: np.random.Generator) -> dict[str, np.ndarray]:
     for name, value in graph.inputs.items():
         shape = tuple(dim for dim in value.shape if isinstance(dim, int))
         numbers = (
-            rng.standard_normal(shape) if value.dtype.is_float else np.tril(np.ones(shape), 1) if len(shape) else 1
+            rng.standard_normal(shape)
+            if value.dtype.is_float
+            else np.tril(np.ones(shape), 1)
+            if len(shape) > 1
+            else np.ones(shape)
         )
         arrays[name] = np.asarray(numbers).astype(value.dtype.numpy())
     return arrays

@@ -98,6 +98,13 @@ def test_wrong_settings(model: Path, options: dict[str, Any], message: str) -> N
         Session(model, **options)
 
 
+def test_no_cache(model: Path) -> None:
+    with pytest.raises(TargetError, match="keep no cache"):
+        Session(model).growing_cache()
+    with pytest.raises(TargetError, match="keep no cache"):
+        Session(model).fixed_cache()
+
+
 def test_a_wrong_input(model: Path) -> None:
     with pytest.raises(InputError, match="missing input"):
         Session(model).run({})

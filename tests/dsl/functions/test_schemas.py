@@ -12,7 +12,7 @@ import pytest
 import tfgraph.dsl.functions  # noqa: F401  (fills the table)
 from tfgraph.ir.optable import REQUIRED, OpSpec, all_specs
 
-COMPOSITES = [spec for spec in all_specs() if spec.body is not None]
+COMPOSITES = [spec for spec in all_specs() if spec.body is not None and spec.domain != "tfgraph"]
 ONLY_IN_ONNX_RUNTIME = {"SimplifiedLayerNormalization"}  # it has this in ONNX's own domain
 
 
@@ -52,6 +52,10 @@ UNSTATED_DEFAULTS = {
     ("RotaryEmbedding", "num_heads"): 0,
     ("com.microsoft::MultiHeadAttention", "mask_filter_value"): -10000.0,
     ("com.microsoft::Attention", "mask_filter_value"): -10000.0,
+    ("com.microsoft::GroupQueryAttention", "do_rotary"): 0,
+    ("com.microsoft::GroupQueryAttention", "rotary_interleaved"): 0,
+    ("com.microsoft::GroupQueryAttention", "softcap"): 0.0,
+    ("com.microsoft::GroupQueryAttention", "local_window_size"): -1,
 }
 
 
@@ -77,7 +81,9 @@ def _lower(formals: list[Any], spec: OpSpec) -> list[str]:
 
 
 def _promoted(spec: OpSpec, optional: list[bool]) -> list[bool]:
-    """Packed operands are not carried, so that key and value are required here."""
+    """Packed operands of one are not carried, and the other's body says what it needs after operands left out."""
+    if spec.key == "com.microsoft::GroupQueryAttention":
+        return [optional[0], *[True] * (len(spec.inputs) - 1)]
     return [False] * 3 + optional[3:] if spec.key == "com.microsoft::MultiHeadAttention" else optional
 
 

@@ -90,15 +90,47 @@ def test_scores_are_computed_in_the_dtype_of_their_weights(fires):
 
 
 def test_weights_are_computed_in_the_dtype_of_the_values(fires):
-    expected = {"Transpose": 1, "MatMul": 1, "Mul": 1, "Where": 1, "Add": 1, "Softmax": 1}
+    expected = {"Transpose": 1, "MatMul": 2, "Mul": 1, "Where": 1, "Add": 1, "Softmax": 1}
 
-    def weights(q, k, keep):
-        return half(F.softmax(wide(scores_of(q, k)) + F.where(keep, 0.0, LOWEST)))
+    def attend(q, k, v, keep):
+        return F.matmul(half(F.softmax(wide(scores_of(q, k)) + F.where(keep, 0.0, LOWEST))), v)
 
     inputs = {"keep": np.tri(4, 5, 1)[None, None] > 0}
-    given = {"q": HALF["q"], "k": HALF["k"], "keep": "bool 1 1 seq keys"}
     sizes = ({"seq": 4, "keys": 5},)
-    fires("weights_in_dtype_of_values", weights, expected, **given, inputs=inputs, sizes=sizes)
+    fires("weights_in_dtype_of_values", attend, expected, **HALF, keep="bool 1 1 seq keys", inputs=inputs, sizes=sizes)
+
+
+def test_masks_are_summed_up_before_they_are_narrower(fires):
+    """Two that hide the same key, each clipped to the lowest number, would be minus infinity together."""
+    expected = {"Transpose": 1, "MatMul": 2, "Mul": 1, "Add": 2, "Max": 1, "Cast": 1, "Softmax": 1}
+
+    def attend(q, k, v, mask, other):
+        return F.matmul(half(F.softmax(wide(scores_of(q, k)) + mask + other)), v)
+
+    hidden = np.where(np.tri(4, 5, 0) > 0, 0.0, -1e9).astype(np.float32)[None, None]
+    masks = {"mask": "1 1 seq keys", "other": "1 1 seq keys"}
+    after = fires(
+        "weights_in_dtype_of_values", attend, expected, **HALF, **masks,
+        inputs={"mask": hidden, "other": hidden}, sizes=({"seq": 4, "keys": 5},),
+    )  # fmt: skip
+    softmax = next(node for node in after if node.key == "Softmax")
+    assert softmax.required(0).producer.required(0).producer.key == "Mul", str(after)
+
+
+def test_a_mask_over_a_choice_joins_it(fires):
+    expected = {"Transpose": 1, "MatMul": 2, "Mul": 1, "Where": 1, "Add": 1, "Max": 1, "Cast": 1, "Softmax": 1}
+
+    def attend(q, k, v, keep, mask):
+        return F.matmul(half(F.softmax(F.where(keep, wide(scores_of(q, k)), LOWEST) + mask)), v)
+
+    inputs = {"keep": np.tri(4, 5, 1)[None, None] > 0}
+    given = {"keep": "bool 1 1 seq keys", "mask": "1 1 seq keys"}
+    after = fires(
+        "weights_in_dtype_of_values", attend, expected, **HALF, **given, inputs=inputs,
+        sizes=({"seq": 4, "keys": 5},),
+    )  # fmt: skip
+    softmax = next(node for node in after if node.key == "Softmax")
+    assert softmax.required(0).producer.required(0).producer.key == "Mul", str(after)
 
 
 def test_scores_stay_narrow_where_their_weights_are(leaves):
@@ -127,3 +159,12 @@ def test_weights_stay_wide_where_no_narrow_scores_are_behind_them(leaves):
         return half(weights), weights
 
     leaves("weights_in_dtype_of_values", shared, x="float16 batch seq 8")
+    leaves("weights_in_dtype_of_values", lambda x: half(F.softmax(wide(x))), x="float16 batch seq 8")  # logits
+
+
+@pytest.mark.parametrize("scale", [1000.0, 1e-9])
+def test_scales_that_half_precision_cannot_follow_stay_wide(leaves, scale):
+    def attend(q, k, v):
+        return F.matmul(half(F.softmax(wide(scores_of(q, k)) * scale)), v)
+
+    leaves("weights_in_dtype_of_values", attend, **HALF, sizes=({"seq": 4, "keys": 5},))

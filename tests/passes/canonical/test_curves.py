@@ -63,9 +63,21 @@ def test_other_curves_stay(leaves):
     leaves("one_minus_curve", lambda x: F.subtract(2.0, F.erf(F.negate(x))), x=X)
     leaves("cubic_in_order", lambda x: F.tanh(polynomial(x)), x=X)  # the form of the definition
     leaves("cubic_in_order", lambda x: F.tanh(x * SLOPE + x * x * x * (SLOPE * 0.05)), x=X)
+    leaves("cubic_in_order", lambda x: F.tanh(x * SLOPE + x * x * x * (SLOPE * 0.0447)), x=X)  # rounded too far
+    leaves("sigmoid_is_tanh", lambda x: x * F.sigmoid((x + x * x * x * CUBE) * 1.595), x=X)
     leaves("cubic_in_order", lambda x, y: F.tanh(x * SLOPE + x * x * y * (SLOPE * CUBE)), x=X, y=X)
     leaves("sigmoid_is_tanh", lambda x: x * F.sigmoid(polynomial(x)), x=X)
     leaves("sigmoid_is_tanh", lambda x, y: y * F.sigmoid(polynomial(x) * 2.0), x=X, y=X)
     leaves("quotient_is_sigmoid", lambda x: x / (F.exp(x) + 1.0), x=X)
     leaves("quotient_is_sigmoid", lambda x: x / (F.exp(F.negate(x)) + 2.0), x=X)
     leaves("quotient_is_sigmoid", lambda x: x / (F.exp(F.negate(x)) + np.ones(8, np.float32)), x=X)
+
+
+def test_constants_of_more_axes_keep_theirs(leaves):
+    def of_rank_four(number):
+        return np.full((1, 1, 1, 1), number, np.float32)
+
+    leaves("half_outside_curve", lambda x: F.erf(x) * 0.5 + of_rank_four(0.5), x=X)
+    leaves("one_minus_curve", lambda x: F.subtract(of_rank_four(1.0), F.erf(F.negate(x))), x=X)
+    leaves("cubic_in_order", lambda x: F.tanh((x * x * x * of_rank_four(CUBE) + x) * SLOPE), x=X)
+    leaves("quotient_is_sigmoid", lambda x: F.divide(of_rank_four(1.0), F.exp(F.negate(x)) + 1.0), x=X)

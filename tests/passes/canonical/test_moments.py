@@ -113,12 +113,18 @@ def test_norms_of_other_operators_are_written_out(fires, op):
 def test_other_sums_stay(leaves, op):
     leaves("sum_is_mean", lambda x: op("ReduceSum", x, LAST) * 0.25, x=X)
     leaves("sum_is_mean", lambda x: op("ReduceSum", x, np.asarray([1])) * 0.125, x=X)  # of no fixed number
+    leaves("sum_is_mean", lambda x: op("ReduceSum", x, LAST) * np.full((1, 1, 1, 1), 0.125, np.float32), x=X)
+    leaves("sum_is_mean", lambda x: op("ReduceSum", x, LAST) * (1 / 767), x="float16 2 768")  # unbiased
     leaves("norm_is_root_mean_square", lambda x: op("ReduceL2", x, LAST) * 0.125, x=X)
     leaves("norm_is_root_mean_square", lambda x: op("ReduceL2", x, LAST) * -(8**-0.5), x=X)
     floor = lambda x, e: x / op("Max", op("ReduceL2", x, LAST), np.float32(e))  # noqa: E731
     leaves("unit_length_is_rms", lambda x: floor(x, 1e-2) * 8**0.5, x=X)
     leaves("unit_length_is_rms", lambda x: floor(x, 1e-12) * 3.0, x=X)
     leaves("unit_length_is_rms", lambda x, y: x / op("ReduceL2", y, LAST) * 8**0.5, x=X, y=X)
+    zeros = {"x": np.zeros((2, 1, 8), np.float32)}
+    sizes = ({"batch": 2, "seq": 1},)
+    leaves("unit_length_is_rms", lambda x: floor(x, 1e-30) * 8**0.5, x=X, inputs=zeros, sizes=sizes)
+    leaves("floor_under_root", lambda x: x / (F.sqrt(mean(square(x))) + 1e-30), x=X, inputs=zeros, sizes=sizes)
     leaves("floor_under_root", lambda x: x / (F.sqrt(mean(square(x))) + 1e-5), x=X)
     leaves("floor_under_root", lambda x, y: y / (F.sqrt(mean(square(x))) + 1e-8), x=X, y=X)
     leaves("variance_of_differences", lambda x, y: mean(square(x)) - square(mean(y)), x=X, y=X)

@@ -130,6 +130,13 @@ def test_other_quotients_stay_in_half_precision(leaves):
 def test_float64_stays_where_it_says_more(leaves):
     leaves("statistics_in_float32", lambda x: x / deviation(x), x="float64 batch seq 8")  # the input is float64
 
+    def normalised(x):
+        return wide(x, "float64") / deviation(wide(x, "float64"))
+
+    leaves("statistics_in_float32", normalised, x=HALF)  # so is the result
+    leaves("statistics_in_float32", lambda x: (half(normalised(x)), normalised(x) * 2.0), x=HALF)
+    leaves("statistics_in_float32", lambda x: wide(normalised(x)), x="batch seq 8")
+
     def of_another(x, y):
         return wide(x, "float64") / deviation(wide(y, "float64"))
 

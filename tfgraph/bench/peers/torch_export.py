@@ -1,35 +1,25 @@
-"""What users would run instead of tfgraph: torch itself, its ONNX export, and ONNX Runtime's transformers optimiser.
+"""BERT in torch, its ONNX export, what ONNX Runtime's transformers optimiser makes of that, and a session for either.
 
-Each function makes one peer out of a checkpoint folder, with the peer's own defaults. What cannot be made here raises
-`PeerUnavailable`, which says what to install. Timing them is the work of `encoder.py`.
+Everything is made out of a checkpoint folder, with the maker's own defaults. What cannot be made here raises
+`PeerUnavailable`, which says what to install. The candidates made of these are in `torch_encoder.py` and `ort.py`.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tfgraph.backends.onnxruntime.errors import message, runtime_errors
+from tfgraph.bench.peers.interface import PeerUnavailable, failures_as, quiet, require
 from tfgraph.bench.shapes import INPUTS, OUTPUT
-from tfgraph.errors import TargetError
 from tfgraph.ir.constant import Array
 
 if TYPE_CHECKING:
     from tfgraph.models.bert import BertConfig
 
-INSTALL: Final = 'pip install "tfgraph-onnx[test]"'
 _OUTPUTS: Final = (OUTPUT, "pooler_output")
 _OPSET: Final = 17  # the first with LayerNormalization, which both optimisers of ONNX Runtime know
-_FAILURES: Final = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, ImportError, OSError)
-
-
-class PeerUnavailable(TargetError):
-    """A peer that cannot be made here; the message says why, and what to install."""
 
 
 class OrtPeer:
@@ -68,17 +58,17 @@ class OrtPeer:
 class TorchPeer:
     """transformers' BERT in torch, run eagerly.
 
-    Attention is computed step by step ("eager"): the form that the export can write down and others can fuse.
-
     Args:
         checkpoint: the folder.
         num_threads: threads of torch, in the whole process.
+        dtype: of weights and arithmetic, "float32" or "bfloat16".
+        attention: how attention is computed; "eager" is step by step, the form that the export can write down.
 
     Raises:
         PeerUnavailable: torch or transformers is not installed, or they cannot load the checkpoint.
     """
 
-    def __init__(self, checkpoint: Path, num_threads: int) -> None:
+    def __init__(self, checkpoint: Path, num_threads: int, dtype: str = "float32", attention: str = "eager") -> None:
         require("torch", "transformers")
         import torch
         from transformers import BertModel
@@ -87,8 +77,9 @@ class TorchPeer:
         torch.set_num_threads(num_threads)
         transformers_logging.disable_progress_bar()
         transformers_logging.set_verbosity_error()
-        with _failures_as("transformers cannot load the checkpoint"):
-            self._model: Any = BertModel.from_pretrained(checkpoint, attn_implementation="eager").eval()
+        with failures_as("transformers cannot load the checkpoint"):
+            model = BertModel.from_pretrained(checkpoint, attn_implementation=attention, dtype=getattr(torch, dtype))
+        self._model: Any = model.eval()
 
     def __call__(self, inputs: Mapping[str, Array]) -> Array:
         """`last_hidden_state` [B, S, H]."""
@@ -96,7 +87,7 @@ class TorchPeer:
 
         with torch.inference_mode():
             result = self._model(**{name: torch.from_numpy(inputs[name]) for name in INPUTS})
-        hidden_state: Array = result.last_hidden_state.numpy()
+        hidden_state: Array = result.last_hidden_state.float().numpy()
         return hidden_state
 
     def export(self, path: Path) -> Path:
@@ -122,7 +113,7 @@ class TorchPeer:
         ids = torch.ones((2, 8), dtype=torch.int64)
         mask = ids.tril(4)  # with padding, so that no branch for inputs without any is taken
         axes = {name: {0: "batch", 1: "seq"} for name in (*INPUTS, OUTPUT)}
-        with _failures_as("torch's exporter fails"), _quiet():
+        with failures_as("torch's exporter fails"), quiet():
             torch.onnx.export(
                 Positional().eval(),
                 (ids, mask, torch.zeros_like(ids)),
@@ -142,7 +133,7 @@ def optimise_with_onnxruntime(source: Path, path: Path, config: BertConfig) -> P
     Raises:
         PeerUnavailable: the optimiser fails, or is not installed with ONNX Runtime.
     """
-    with _failures_as("ONNX Runtime's transformers optimiser fails"), _quiet():
+    with failures_as("ONNX Runtime's transformers optimiser fails"), quiet():
         from onnxruntime.transformers.optimizer import optimize_model
 
         optimised = optimize_model(
@@ -150,38 +141,3 @@ def optimise_with_onnxruntime(source: Path, path: Path, config: BertConfig) -> P
         )
         optimised.save_model_to_file(str(path))
     return path
-
-
-def require(*packages: str) -> None:
-    """Refuse to go on without the packages.
-
-    Raises:
-        PeerUnavailable: one of them is not installed.
-    """
-    absent = [package for package in packages if importlib.util.find_spec(package) is None]
-    if absent:
-        verb = "is" if len(absent) == 1 else "are"
-        raise PeerUnavailable(f"{' and '.join(absent)} {verb} not installed: {INSTALL}")
-
-
-@contextmanager
-def _failures_as(what: str) -> Iterator[None]:
-    """Turn what a peer raises into one line, since a peer that fails is left out of the comparison."""
-    try:
-        yield
-    except _FAILURES as error:
-        reason = str(error).strip().splitlines()
-        raise PeerUnavailable(f"{what}: {reason[0] if reason else type(error).__name__}") from None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the warnings of exporters and optimisers, which are not about the benchmark, off the output."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)

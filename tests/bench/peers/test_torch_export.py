@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tfgraph.bench.checkpoint import write_bert_checkpoint
-from tfgraph.bench.peers import OrtPeer, PeerUnavailable, TorchPeer, optimise_with_onnxruntime, require
+from tfgraph.bench.peers.interface import PeerUnavailable, require
+from tfgraph.bench.peers.torch_export import OrtPeer, TorchPeer, optimise_with_onnxruntime
 from tfgraph.bench.shapes import INPUTS, BatchShape, full_inputs, padded_inputs
 from tfgraph.tolerance import relative_error
 
@@ -58,6 +59,8 @@ def test_what_is_not_installed_is_named_with_how_to_install_it(monkeypatch, tmp_
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else found(name))
     with pytest.raises(PeerUnavailable, match=r'^torch is not installed: pip install "tfgraph-onnx\[test\]"$'):
         TorchPeer(tmp_path, 1)
+    with pytest.raises(PeerUnavailable, match=r"^no_such_package is not installed: pip install it like this$"):
+        require("no_such_package", install="pip install it like this")
     with pytest.raises(PeerUnavailable, match=r"^torch and no_such_package are not installed: pip install"):
         require("torch", "no_such_package")
 
