@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-_PACKAGES: Final = ("numpy", "onnx", "onnx-ir", "onnxruntime", "onnxruntime-gpu", "torch", "transformers")
+_PACKAGES: Final = (
+    "numpy", "onnx", "onnx-ir", "onnxruntime", "onnxruntime-gpu", "torch", "transformers", "openvino", "openvino-genai",
+    "nncf", "ctranslate2", "onnxruntime-genai", "llama_cpp_python",
+)  # fmt: skip
 _CPU_INFO: Final = Path("/proc/cpuinfo")
 _STATUS: Final = Path("/proc/self/status")
 _CLEAR: Final = Path("/proc/self/clear_refs")

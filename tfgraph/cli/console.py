@@ -11,6 +11,7 @@ import math
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,6 +28,10 @@ _WIDTH_IN_FILES = 140  # characters, unless COLUMNS says otherwise
 
 _STEERING = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 
+StartUpCacheOption = Annotated[
+    Path | None,
+    typer.Option("--cache", metavar="FOLDER", help="Keep the model as it was prepared to run, for a quick start."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
 
 

@@ -16,7 +16,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from tfgraph.cli.console import JsonOption, print_json, stderr, stdout
+from tfgraph.cli.console import JsonOption, StartUpCacheOption, print_json, stderr, stdout
 from tfgraph.errors import ExportError, InputError
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def encode_command(
     max_tokens: Annotated[
         int | None, typer.Option(min=1, help="The most tokens to run together, padding included.")
     ] = None,
+    cache: StartUpCacheOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write the sentence embedding of every text of a file.
@@ -46,7 +47,7 @@ def encode_command(
 
     if out.suffix != ".npy":
         raise typer.BadParameter(f"{out} must end in .npy", param_hint="--out")
-    artefact = open_artefact(model)
+    artefact = open_artefact(model, cache=cache)
     texts = read_texts(file, field)
     start = time.perf_counter()
     with _progress(shown=not as_json) as on_progress:

@@ -20,8 +20,10 @@ from tfgraph.cli.quantisation import (
     PrecisionOption,
     existing,
     kept_in_float,
+    print_choice,
     print_quantisation,
 )
+from tfgraph.cli.sizes import ShapeOption, read_shapes
 from tfgraph.cli.units import bytes_text
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ def export_command(
         typer.Option(metavar="FILE", help="Texts to measure the error on, one a line; or an .npz of arrays."),
     ] = None,
     keep: KeepOption = None,
+    shape: ShapeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Optimise a checkpoint, and write it as an ONNX model.
@@ -73,7 +76,8 @@ def export_command(
     with _progress(shown=not as_json) as on_progress:
         report = export(
             pretrained, out, target=target, fuse=fuse, unpad=unpad, verify=verify, precision=precision, budget=budget,
-            calibration=existing(calibration), sites=kept_in_float(keep), on_progress=on_progress,
+            calibration=existing(calibration), sites=kept_in_float(keep),
+            shapes=read_shapes(shape), on_progress=on_progress,
         )  # fmt: skip
     seconds = {
         "load": loaded - start,
@@ -86,10 +90,13 @@ def export_command(
     if as_json:
         rounded = {name: round(value, 3) for name, value in seconds.items()}
         quantised = {"quantization": dict(manifest.quantization)} if manifest.quantization else {}
+        quantised |= {"choice": dict(manifest.choice)} if manifest.choice else {}
         print_json({"out": str(out), "files": files, "seconds": rounded, "report": report.as_dict(), **quantised})
         return
     console = stdout()
     _print_report(console, pretrained, out, report)
+    if manifest.choice:
+        print_choice(console, manifest.choice)
     for name, record in manifest.quantization.items():
         print_quantisation(console, record, name if len(manifest.parts) > 1 else "")
     console.print(table("Files", ["File", "Size"], [[name, bytes_text(size)] for name, size in files.items()]))

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from tfgraph.cli.console import JsonOption, print_json, print_text, stderr, stdout
+from tfgraph.cli.console import JsonOption, StartUpCacheOption, print_json, print_text, stderr, stdout
 from tfgraph.cli.interrupts import stopping_at_interrupt
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def generate_command(
     stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be given several times.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed draws the same tokens.")] = None,
     logprobs: Annotated[int | None, typer.Option(help="With --json: so many likeliest tokens at each place.")] = None,
+    cache: StartUpCacheOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Continue prompts with an exported model.
@@ -43,12 +44,13 @@ def generate_command(
     What is not said here is as the checkpoint's generation_config.json says. The text of a single prompt appears as it
     is made. Ctrl-C ends the answers where they are.
     """
+    from tfgraph.artefact import open as open_artefact
     from tfgraph.errors import InputError
     from tfgraph.generator import Generator
 
     if logprobs is not None and not as_json:
         raise InputError("--logprobs has no effect without --json: add --json, or leave --logprobs out")
-    generator = Generator(out)
+    generator = Generator(open_artefact(out, cache=cache))
     given: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,
         "do_sample": _samples(sample, temperature, top_k, top_p, min_p),

@@ -12,7 +12,9 @@ from rich.text import Text
 
 from tfgraph.cli.console import table
 
-PrecisionOption = Annotated[str, typer.Option(help="fp32, or int8 or int4 to quantise the weights.")]
+PrecisionOption = Annotated[
+    str, typer.Option(help="fp32; int8 or int4, of weights; bf16; or auto, to measure these and choose.")
+]
 BudgetOption = Annotated[
     str | None,
     typer.Option(metavar="BOUND", help="The error that is accepted, such as cosine>=0.999; needs --calibration."),
@@ -40,6 +42,20 @@ def print_quantisation(console: Console, record: Mapping[str, Any], part: str = 
         console.print(table(title, TRADE_OFF_COLUMNS, rows))
     for line in summary(record):
         console.print(Text(f"{part}: {line}" if part else line), soft_wrap=True)
+    console.print()
+
+
+def print_choice(console: Console, choice: Mapping[str, Any]) -> None:
+    """Print what was tried on this machine, and what was chosen."""
+    shapes = list(dict.fromkeys(shape for trial in choice["trials"] for shape in trial["milliseconds"]))
+    rows = []
+    for trial in choice["trials"]:
+        times = [f"{trial['milliseconds'][shape]:.2f} ms" if shape in trial["milliseconds"] else "" for shape in shapes]
+        error = "" if trial["error"] is None else f"{trial['error']:.5f}"
+        rows.append([trial["target"], trial["precision"], *times, error, trial["reason"]])
+    columns = ["Target", "Precision", *shapes, choice["metric"].capitalize() or "Error", "Left out because"]
+    console.print(table("Tried on this machine", columns, rows))
+    console.print(Text(f"Chosen: {choice['precision']} on {choice['target']}."))
     console.print()
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tfgraph.cli.answers import answers_as_json, print_answers
-from tfgraph.cli.console import JsonOption, print_json, stdout
+from tfgraph.cli.console import JsonOption, StartUpCacheOption, print_json, stdout
 from tfgraph.errors import InputError
 
 
@@ -25,6 +25,7 @@ def run_command(
         typer.Option(help="A file with one text a line, or two with a tab between them; - is standard input."),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many tokens to give for each mask.")] = 5,
+    cache: StartUpCacheOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run an exported model on texts.
@@ -37,7 +38,7 @@ def run_command(
     texts: list[Any] = [*(text or ()), *([pair] if pair else ()), *(_read_lines(file) if file else ())]
     if not texts:
         raise typer.BadParameter("give at least one --text, --pair or --file", param_hint="--text")
-    artefact = open_artefact(out)
+    artefact = open_artefact(out, cache=cache)
     if as_json:
         print_json(answers_as_json(artefact, texts, top))
     else:
