@@ -13,7 +13,7 @@ import tfgraph as tg
 from tests.text_checkpoints import write_stories, write_translator
 from tests.tiny_checkpoint import write_checkpoint
 from tfgraph import nn
-from tfgraph.errors import BudgetError, ConfigError, InputError, TargetError
+from tfgraph.errors import BudgetError, ConfigError, InputError
 from tfgraph.manifest import read_manifest
 from tfgraph.quantization.metrics import cosine, relative
 
@@ -164,7 +164,6 @@ def test_what_a_budget_cannot_do(bert):
         ({"precision": "int8", "calibration": []}, InputError, "calibration is nothing"),
         ({"precision": "int8", "calibration": ["a", "b"]}, InputError, "Net, which has no tokenizer"),
         ({"precision": "int8", "calibration": [{"y": [1.0]}] * 2}, ConfigError, "it lacks x, and has y"),
-        ({"precision": "bf16"}, TargetError, "OpenVINO"),
     ],
 )
 def test_wrong_requests(arguments, error, expected):
