@@ -40,6 +40,21 @@ def legal(graph_of, same_numbers):
 
 
 HALF = np.ones(8, np.float16)
+
+
+def cached(op, key, x):
+    """Attention over a cache of 8 positions, empty for five new tokens and half full for one."""
+    cache = F.expand(np.ones((1, 2, 8, 4), F32), (x.shape[0], 2, 8, 4))
+    nothing = F.cast(x[:, 0, 0] * 0.0, "int64")  # [batch]
+    counts = [nothing] if key.startswith("tfgraph") else [F.cast(nothing + 4, "int32"), F.cast(F.as_tensor(5), "int32")]
+    return op(key, x, F.sin(x), F.cos(x), cache, cache, *counts, num_heads=2, kv_num_heads=2, outputs=3)
+
+
+INT8 = np.arange(-24, 24, dtype=np.int8).reshape(8, 6)
+SCALES = np.linspace(0.01, 0.02, 6, dtype=F32)
+PACKED = np.arange(48, dtype=np.uint8).reshape(6, 1, 8)  # 6 columns, one block of 16 weights in 4 bits
+ROWS = np.arange(24, dtype=np.uint8).reshape(6, 4)  # 6 rows of 8 elements in 4 bits
+
 COMPOSITES = {
     "Gelu": lambda op: lambda x: op("Gelu", x, approximate="tanh"),
     "Swish": lambda op: lambda x: op("Swish", x, alpha=0.5),
@@ -68,6 +83,29 @@ COMPOSITES = {
     "com.microsoft::Attention": lambda op: (
         lambda x: op("com.microsoft::Attention", x, np.ones((8, 24), F32), np.ones(24, F32), num_heads=4)
     ),
+    "tfgraph::CachedAttention": lambda op: lambda x: cached(op, "tfgraph::CachedAttention", x),
+    "com.microsoft::DynamicQuantizeMatMul": lambda op: (
+        lambda x: op("com.microsoft::DynamicQuantizeMatMul", x, INT8, SCALES)
+    ),
+    "com.microsoft::MatMulIntegerToFloat": lambda op: (
+        lambda x: op("com.microsoft::MatMulIntegerToFloat", F.cast(x * 20.0, "int8"), INT8, np.float32(0.05), SCALES)
+    ),
+    "com.microsoft::MatMulNBits": lambda op: (
+        lambda x: op("com.microsoft::MatMulNBits", x, PACKED, SCALES, K=8, N=6, bits=4, block_size=16)
+    ),
+    "com.microsoft::GatherBlockQuantized": lambda op: (
+        lambda x: op(
+            "com.microsoft::GatherBlockQuantized",
+            ROWS,
+            F.cast(x[:, :, 0] * 0.0 + 3.0, "int64"),
+            SCALES[:, None],
+            gather_axis=0,
+            quantize_axis=1,
+            block_size=16,
+            bits=4,
+        )
+    ),
+    "com.microsoft::GroupQueryAttention": lambda op: lambda x: cached(op, "com.microsoft::GroupQueryAttention", x),
 }
 
 
