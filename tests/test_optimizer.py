@@ -17,7 +17,7 @@ from onnx.helper import make_graph, make_node, make_opsetid, make_tensor_value_i
 
 import tfgraph as tg
 from tests.onnx_files import FAMILIES, export_tiny
-from tfgraph.errors import ExportError, OnnxError, TargetError, VerificationError
+from tfgraph.errors import ConfigError, ExportError, OnnxError, TargetError, VerificationError
 from tfgraph.passes import pipeline
 from tfgraph.passes.base import FunctionPass, Pipeline
 from tfgraph.passes.report import PassResult
@@ -203,6 +203,8 @@ def test_errors(tmp_path):
         tg.optimize_onnx(source, tmp_path)
     with pytest.raises(OnnxError, match=r"cannot read .*gone.onnx"):
         tg.optimize_onnx(tmp_path / "gone.onnx", tmp_path / "out.onnx")
+    with pytest.raises(ConfigError, match="'auto' is about the runtime as well"):
+        tg.optimize_onnx(source, tmp_path / "out.onnx", precision="auto")
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     with pytest.raises(OnnxError, match=r"bad.onnx is damaged"):
         tg.optimize_onnx(tmp_path / "bad.onnx", tmp_path / "out.onnx")

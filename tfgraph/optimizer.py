@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tfgraph.collector import without_collector
 from tfgraph.cost import Cost, estimate
-from tfgraph.errors import ExportError, VerificationError
+from tfgraph.errors import ConfigError, ExportError, VerificationError
 from tfgraph.outline import Outline, outline
 from tfgraph.passes.report import Report
 from tfgraph.proof import Proof, prove
@@ -102,11 +102,17 @@ def optimize_onnx(
         ExportError: `dst` cannot be written; an older file of that name is left whole.
         ConfigError, InputError, BudgetError: a precision, budget or calibration, as for `tfgraph.compile`.
     """
+    from tfgraph.compiler import AUTO, BFLOAT16, compile
+
+    if precision in (AUTO, BFLOAT16):
+        raise ConfigError(
+            f"precision {precision!r} is about the runtime as well, which an ONNX file does not name: choose int8, "
+            "int4 or fp32; for a checkpoint, tfgraph.export takes it"
+        )
     from tfgraph.backends.onnx.identity import keep_identity
     from tfgraph.backends.onnx.model_file import load_model
     from tfgraph.backends.onnx.read import from_onnx
     from tfgraph.backends.onnx.write import save_model
-    from tfgraph.compiler import compile
     from tfgraph.passes.numbering import number_names
     from tfgraph.targets import get_target
 

@@ -74,7 +74,7 @@ class DataFolder:
             )
         if not path.is_file():
             raise OnnxError(
-                f"the weights of '{tensor}' lie in '{location}', and {path} does not exist: copy it beside the model"
+                f"the weights of '{tensor}' lie in '{location}', and there is no file {path}: copy it beside the model"
             )
         return path
 

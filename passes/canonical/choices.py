@@ -17,6 +17,8 @@ from tfgraph.passes.rewrite import Rewriter, RuleSet, is_filled_with, scalar_of
 
 CHOICES = RuleSet()
 
+_MOST_STEPS = 8
+
 _VIEWS = frozenset({"Reshape", "Slice", "Gather", "Expand", "Transpose"})
 
 
@@ -52,15 +54,15 @@ def _chosen(kept: Node, m: Value, number: float, rewriter: Rewriter) -> Value | 
     return None
 
 
-def _boolean(value: Value, rewriter: Rewriter) -> Value | None:
+def _boolean(value: Value, rewriter: Rewriter, steps: int = _MOST_STEPS) -> Value | None:
     """The boolean tensor of which `value` is the 0 and 1, or None where it is none."""
     node = value.producer
     if node is None:
         return rewriter.emit("Cast", [value], {"to": DType.BOOL.value}) if _is_binary(value) else None
     if node.key == "Cast":
         return node.required(0) if node.required(0).dtype is DType.BOOL else None
-    if node.key in _VIEWS:
-        inner = _boolean(node.required(0), rewriter)
+    if node.key in _VIEWS and steps:
+        inner = _boolean(node.required(0), rewriter, steps - 1)
         return None if inner is None else rewriter.emit(node.key, [inner, *node.inputs[1:]], node.attributes)
     return None
 

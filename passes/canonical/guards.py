@@ -8,6 +8,8 @@ from tfgraph.passes.rewrite import Rewriter, RuleSet, scalar_of
 
 GUARDS = RuleSet()
 
+_MOST_STEPS = 8
+
 
 @GUARDS.rule("Where")
 def drop_nan_guard(node: Node, rewriter: Rewriter) -> Value | None:
@@ -49,12 +51,12 @@ def drop_floor(node: Node, rewriter: Rewriter) -> Value | None:
     return None if finite is None else rewriter.emit("Softmax", [finite], node.attributes)
 
 
-def _finite_scores(scores: Value, rewriter: Rewriter) -> Value | None:
+def _finite_scores(scores: Value, rewriter: Rewriter, steps: int = _MOST_STEPS) -> Value | None:
     """`scores` with their mask raised, or None where it is not seen what they are."""
     if _is_product(scores):
         return scores
     node = scores.producer
-    if node is None or scores.dtype not in LOWEST:
+    if node is None or scores.dtype not in LOWEST or steps == 0:
         return None
     if node.key == "Add":
         for product, mask in ((node.required(0), node.required(1)), (node.required(1), node.required(0))):
@@ -63,7 +65,7 @@ def _finite_scores(scores: Value, rewriter: Rewriter) -> Value | None:
                 return scores if raised is mask else rewriter.emit("Add", [product, raised])
     if node.key == "Where":
         keep, inner, masked = node.required(0), node.required(1), node.required(2)
-        finite, raised = _finite_scores(inner, rewriter), _raised(masked, rewriter)
+        finite, raised = _finite_scores(inner, rewriter, steps - 1), _raised(masked, rewriter)
         if finite is not None:
             same = finite is inner and raised is masked
             return scores if same else rewriter.emit("Where", [keep, finite, raised])

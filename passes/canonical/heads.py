@@ -16,6 +16,8 @@ from tfgraph.passes.rewrite import Rewriter, RuleSet, scalar_of
 
 HEADS = RuleSet()
 
+_MOST_STEPS = 8
+
 
 @HEADS.rule("MatMul")
 def write_out_single_head(node: Node, rewriter: Rewriter) -> Value | None:
@@ -82,10 +84,10 @@ def _target(scores: Value, view: Node, rewriter: Rewriter) -> Value | None:
     return rewriter.emit("Concat", [*sizes, rewriter.ints([-1])], {"axis": 0})
 
 
-def _is_flat(scores: Value, total: Value) -> bool:
+def _is_flat(scores: Value, total: Value, steps: int = _MOST_STEPS) -> bool:
     """Whether `scores` is a product of rank 3 as large as `total`, perhaps scaled and biased."""
     node = scores.producer
-    if node is None or scores.num_uses != 1 or scores.type.known_shape is None or scores.rank != 3:
+    if node is None or steps == 0 or scores.num_uses != 1 or scores.type.known_shape is None or scores.rank != 3:
         return False
     *leading, columns = scores.shape
     if tuple(leading) != total.shape[:2] or not (
@@ -93,9 +95,9 @@ def _is_flat(scores: Value, total: Value) -> bool:
     ):
         return False
     if node.key == "Mul" and scalar_of(node.input(1)) is not None:
-        return _is_flat(node.required(0), total)
+        return _is_flat(node.required(0), total, steps - 1)
     if node.key == "Add":
-        return _is_flat(node.required(0), total) or _is_flat(node.required(1), total)
+        return any(_is_flat(node.required(index), total, steps - 1) for index in (0, 1))
     return node.key == "MatMul" and node.required(0).constant is None and node.required(1).constant is None
 
 

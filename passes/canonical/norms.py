@@ -11,6 +11,8 @@ from tfgraph.passes.rewrite import Rewriter, RuleSet, is_filled_with
 
 NORMS = RuleSet()
 
+_MOST_CASTS = 4
+
 
 @NORMS.rule("Div")
 def weigh_by_ones(node: Node, rewriter: Rewriter) -> Value | None:
@@ -30,10 +32,12 @@ def _width(value: Value) -> int | None:
     return size if isinstance(size, int) and size > 1 else None
 
 
-def _is_weighed(value: Value) -> bool:
+def _is_weighed(value: Value, casts: int = _MOST_CASTS) -> bool:
     """Whether `value` is multiplied by a vector, or cast and then multiplied by one."""
     return any(
-        _is_weighed(user.output) if user.key == "Cast" else user.key == "Mul" and _has_vector(user, value)
+        casts > 0 and _is_weighed(user.output, casts - 1)
+        if user.key == "Cast"
+        else user.key == "Mul" and _has_vector(user, value)
         for user in value.users
     )
 

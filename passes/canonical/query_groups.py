@@ -14,6 +14,8 @@ from tfgraph.passes.rewrite import Rewriter, RuleSet, scalar_of
 
 QUERY_GROUPS = RuleSet()
 
+_MOST_STEPS = 8
+
 
 @QUERY_GROUPS.rule("MatMul")
 def fold_query_groups(node: Node, rewriter: Rewriter) -> Value | None:
@@ -28,7 +30,7 @@ def fold_query_groups(node: Node, rewriter: Rewriter) -> Value | None:
     kv_heads, groups = shape[1], shape[2]
     if not isinstance(kv_heads, int) or not isinstance(groups, int):
         return None
-    scores = _folded_scores(softmax.required(0), (kv_heads, groups), rewriter)
+    scores = _folded_scores(softmax.required(0), (kv_heads, groups), rewriter, _MOST_STEPS)
     repeated = None if scores is None else _repeated(values, (kv_heads, groups), rewriter)
     size = node.output.shape[-1]
     if scores is None or repeated is None or not isinstance(size, int) or shape[0] != scores.shape[0]:
@@ -37,10 +39,10 @@ def fold_query_groups(node: Node, rewriter: Rewriter) -> Value | None:
     return rewriter.emit("Reshape", [product, rewriter.ints([0, kv_heads, groups, -1, size])])
 
 
-def _folded_scores(value: Value, heads: tuple[int, int], rewriter: Rewriter) -> Value | None:
+def _folded_scores(value: Value, heads: tuple[int, int], rewriter: Rewriter, steps: int) -> Value | None:
     """Scores [B, K, G, S, T], scaled and masked, as [B, K * G, S, T]; None for anything else."""
     node = value.producer
-    if node is None or value.num_uses != 1 or value.type.known_shape is None or value.rank != 5:
+    if node is None or steps == 0 or value.num_uses != 1 or value.type.known_shape is None or value.rank != 5:
         return None
     if node.key == "MatMul":
         queries, keys = node.required(0), _repeated(node.required(1), heads, rewriter)
@@ -52,15 +54,16 @@ def _folded_scores(value: Value, heads: tuple[int, int], rewriter: Rewriter) -> 
         folded = rewriter.emit("Reshape", [queries, rewriter.ints([0, heads[0] * heads[1], -1, size])])
         return rewriter.emit("MatMul", [folded, keys])
     if node.key == "Mul" and scalar_of(node.input(1)) is not None:
-        scores = _folded_scores(node.required(0), heads, rewriter)
+        scores = _folded_scores(node.required(0), heads, rewriter, steps - 1)
         return None if scores is None else rewriter.emit("Mul", [scores, node.required(1)])
     if node.key == "Where" and scalar_of(node.input(2)) is not None:
-        keep, scores = _mask(node.required(0), rewriter), _folded_scores(node.required(1), heads, rewriter)
+        keep = _mask(node.required(0), rewriter)
+        scores = _folded_scores(node.required(1), heads, rewriter, steps - 1)
         found = keep is not None and scores is not None
         return rewriter.emit("Where", [keep, scores, node.required(2)]) if found else None
     if node.key == "Add":
         for inner, bias in ((node.required(0), node.required(1)), (node.required(1), node.required(0))):
-            mask, scores = _mask(bias, rewriter), _folded_scores(inner, heads, rewriter)
+            mask, scores = _mask(bias, rewriter), _folded_scores(inner, heads, rewriter, steps - 1)
             if mask is not None and scores is not None:
                 return rewriter.emit("Add", [scores, mask])
     return None

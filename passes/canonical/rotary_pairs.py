@@ -21,6 +21,8 @@ from tfgraph.passes.rewrite import Rewriter, RuleSet, scalar_of
 
 ROTARY_PAIRS = RuleSet()
 
+_MOST_STEPS = 8
+
 
 @ROTARY_PAIRS.rule("Add")
 def rotate_by_pairs(node: Node, rewriter: Rewriter) -> Value | None:
@@ -120,7 +122,7 @@ def _repeated_of(value: Value) -> Value | None:
     return x if x.shape == (*wide.shape[:-1], 1) else None
 
 
-def _is_paired(value: Value) -> bool:
+def _is_paired(value: Value, steps: int = _MOST_STEPS) -> bool:
     """Whether elements 2 i and 2 i + 1 of the last axis are equal."""
     if value.constant is not None:
         constant = value.constant
@@ -129,7 +131,7 @@ def _is_paired(value: Value) -> bool:
         array = constant.numpy()
         return bool(np.array_equal(array[..., 0::2], array[..., 1::2]))
     node = value.producer
-    if node is None or value.type.known_shape is None or value.rank == 0:
+    if node is None or steps == 0 or value.type.known_shape is None or value.rank == 0:
         return False
     if _repeated_of(value) is not None:
         return True
@@ -137,17 +139,17 @@ def _is_paired(value: Value) -> bool:
     if x is None or x.type.known_shape is None or x.rank == 0 or x.shape[-1] != value.shape[-1]:
         return False
     if node.key in EACH_ALONE or (node.key in ("Mul", "Add") and scalar_of(node.input(1)) is not None):
-        return _is_paired(x)
+        return _is_paired(x, steps - 1)
     if node.key == "Reshape":
         size = value.shape[-1]
         half = size // 2 if isinstance(size, int) else None
         fits = half is not None and static_target((*x.shape[:-1], half), (*value.shape[:-1], half)) is not None
-        return fits and _is_paired(x)
+        return fits and _is_paired(x, steps - 1)
     if node.key == "Slice":
         axes = node.input(3)
         along = None if axes is None else axes.content
-        return along is not None and not {-1, x.rank - 1} & set(along) and _is_paired(x)
-    return node.key == "Gather" and attribute(node, "axis") == 0 and x.rank > 1 and _is_paired(x)
+        return along is not None and not {-1, x.rank - 1} & set(along) and _is_paired(x, steps - 1)
+    return node.key == "Gather" and attribute(node, "axis") == 0 and x.rank > 1 and _is_paired(x, steps - 1)
 
 
 def _thin(value: Value, rewriter: Rewriter) -> Value:

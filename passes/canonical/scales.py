@@ -14,6 +14,8 @@ from tfgraph.passes.rewrite import Rewriter, RuleSet, scalar_of
 
 SCALES = RuleSet()
 
+_MOST_STEPS = 8
+
 
 @SCALES.rule("Transpose", "Reshape")
 def scale_after_view(node: Node, rewriter: Rewriter) -> Value | None:
@@ -26,11 +28,11 @@ def scale_after_view(node: Node, rewriter: Rewriter) -> Value | None:
     return rewriter.emit("Mul", [view, rewriter.scalar(factor, view)])
 
 
-def _leads_to_product(value: Value) -> bool:
-    """Whether all that reads `value` are products of two activations, or views on the way to them."""
-    return bool(value.users) and all(
+def _leads_to_product(value: Value, steps: int = _MOST_STEPS) -> bool:
+    """Whether all that reads `value` are products of two activations, or a few views on the way to them."""
+    return bool(value.users and steps) and all(
         (user.key == "MatMul" and all(operand is not None and operand.constant is None for operand in user.inputs))
-        or (user.key in ("Transpose", "Reshape", "Expand") and _leads_to_product(user.output))
+        or (user.key in ("Transpose", "Reshape", "Expand") and _leads_to_product(user.output, steps - 1))
         for user in value.users
     )
 

@@ -13,7 +13,7 @@ from tfgraph.bench import optimize
 from tfgraph.bench.grown_graph import write_grown_graph
 from tfgraph.bench.interleave import Sample
 from tfgraph.bench.optimize import OURS, THEIRS, OptimizeReport, Settings, measure_optimize
-from tfgraph.bench.peers import PeerUnavailable
+from tfgraph.bench.peers.interface import PeerUnavailable
 from tfgraph.errors import InputError
 
 

@@ -25,7 +25,7 @@ pytest.importorskip("onnxscript")
 
 HERE = Path(__file__).parent
 WAYS = ("dyn-eager-18", "dyn-sdpa-20", "ts-eager-14", "ts-sdpa-17")
-MORE = ("dyn-sdpa-23", "dyn-sdpa-20-half")
+MORE = ("dyn-sdpa-23", "dyn-sdpa-20-half", "ts-eager-14-half", "ts-sdpa-17-half")
 PAST = ("dyn-sdpa-20-past", "ts-eager-14-past")
 """With past keys and values as inputs, in families whose cache is one key and one value a layer."""
 CACHED = ("bloom", "codegen", "gemma3", "gpt2", "gpt_neox", "gptj", "llama", "mistral", "opt", "qwen2")

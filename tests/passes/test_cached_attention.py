@@ -174,3 +174,38 @@ def test_a_mask_besides_the_lengths_is_not_lost() -> None:
         keep=tfgraph.spec("int64", ["batch", CAPACITY]),
     )
     assert GROUP_QUERY_ATTENTION not in keys(graph)
+
+
+def test_gates_of_the_mlp_are_packed_beside_it() -> None:
+    """Two products of one input become one, where a step is one row: not in a graph without a cache in place."""
+
+    class Block(Step):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate, self.up = nn.Linear(HIDDEN, 24, bias=False), nn.Linear(HIDDEN, 24, bias=False)
+
+        def forward(self, x: Any, cache_lengths: Any, past_key: Any, past_value: Any) -> Any:
+            result = super().forward(x, cache_lengths, past_key, past_value)["result"]
+            gate = self.gate(result)
+            return gate * F.sigmoid(gate) * self.up(result)
+
+    cache = tfgraph.spec("float32", ["batch", 4, CAPACITY, 16])
+    x = tfgraph.spec("float32", ["batch", "seq", HIDDEN])
+    lengths = tfgraph.spec("int64", ["batch"])
+    graph = tfgraph.trace(Block(), x=x, cache_lengths=lengths, past_key=cache, past_value=cache)
+    fused = copy_graph(graph)
+    optimising().run(fused, CPU)
+    found = [node.key for node in fused]
+    assert found.count("MatMul") == 3
+    assert found.count("Split") == 1
+    inputs = feeds(graph, 2, 1, [3, 4])
+    expected = interpret(graph, inputs)
+    for name, array in interpret(fused, inputs).items():
+        np.testing.assert_allclose(array, expected[name], rtol=0, atol=1e-6)
+    block = Block()
+
+    def gated(x: Any) -> Any:
+        gate = block.gate(x)
+        return gate * F.sigmoid(gate) * block.up(x)
+
+    assert keys(tfgraph.trace(gated, x=x)).count("MatMul") == 2

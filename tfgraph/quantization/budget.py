@@ -92,6 +92,12 @@ class Budget:
         return f"{self.metric}{self.sign}{self.bound:g}"
 
 
+def noise(metric: str, value: float) -> float:
+    """What grows in proportion to the squared error of the products, which adds up over layers."""
+    found = distance(metric, value)
+    return found * found if metric in ("top1", "relative") else found
+
+
 def distance(metric: str, value: float) -> float:
     """How far a value is from that of an unchanged model: 0 for no error, infinite for NaN."""
     if math.isnan(value):

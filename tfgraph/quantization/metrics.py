@@ -6,7 +6,7 @@ A `Tally` gathers one metric over the cases of a calibration set. What bound a u
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -151,15 +151,3 @@ def _least(first: float, second: float) -> float:
 
 def _most(first: float, second: float) -> float:
     return math.nan if math.isnan(first) or math.isnan(second) else max(first, second)
-
-
-def total(values: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """The worse of each metric, over several measurements of the same ones."""
-    worst: dict[str, float] = {}
-    for each in values:
-        for name, value in each.items():
-            if name not in worst:
-                worst[name] = value
-            else:
-                worst[name] = _least(worst[name], value) if name in ("cosine", "top1") else _most(worst[name], value)
-    return worst

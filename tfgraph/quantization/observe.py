@@ -35,20 +35,23 @@ class Activation:
     """What was seen of one activation with K features.
 
     Attributes:
-        largest: the largest magnitude of each feature, float32 [K].
-        low, high: the smallest and the largest element.
+        low, high: the smallest and the largest element of each feature, and 0, float32 [K].
         rows: some rows, float32 [R, K].
         hessian: the sum of x x^T / mean(x^2) over all rows, float64 [K, K]; None if it was not asked for. Each row
             counts alike, since what follows a product is normalised, and a few rows are much larger than all others.
         count: how many rows were seen.
     """
 
-    largest: Array
-    low: float = 0.0
-    high: float = 0.0
+    low: Array
+    high: Array
     rows: Array = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     hessian: Array | None = None
     count: int = 0
+
+    @property
+    def largest(self) -> Array:
+        """The largest magnitude of each feature, float32 [K]."""
+        return np.maximum(-self.low, self.high)
 
 
 def observe(
@@ -74,7 +77,7 @@ def observe(
         values = {value.name: value for value in tapped.values()}
         for name in group:
             tapped.set_output(_TAP + name, values[name])
-        found = {name: Activation(np.zeros(widths[name], np.float32)) for name in group}
+        found = {name: Activation(*np.zeros((2, widths[name]), np.float32)) for name in group}
         with session_of(tapped, target, Recipe(), num_threads) as session:
             for case in cases:
                 results = session.run(case, [_TAP + name for name in group])
@@ -118,8 +121,7 @@ def _rows(array: Array, case: Case) -> Array:
 def _add(seen: Activation, rows: Array, num_cases: int, hessians: bool) -> None:
     if not len(rows):
         return
-    seen.largest = np.maximum(seen.largest, np.abs(rows).max(axis=0))
-    seen.low, seen.high = min(seen.low, float(rows.min())), max(seen.high, float(rows.max()))
+    seen.low, seen.high = np.minimum(seen.low, rows.min(axis=0)), np.maximum(seen.high, rows.max(axis=0))
     seen.count += len(rows)
     wanted = -(-_ROWS // num_cases)
     step = max(1, len(rows) // wanted)

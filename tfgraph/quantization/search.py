@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from tfgraph.errors import BudgetError
 from tfgraph.passes.quantise.plan import SitePlan
-from tfgraph.quantization.budget import Budget, distance
+from tfgraph.quantization.budget import Budget, noise
 from tfgraph.quantization.recipe import Recipe
 from tfgraph.quantization.units import Choice, Unit
 
@@ -161,9 +161,9 @@ def _first(
     if fits(0) or len(path) == 1:
         return 0
     low, high = 0, len(path) - 1  # low does not fit; high is taken to
-    allowed = distance(budget.metric, budget.bound)
+    allowed = noise(budget.metric, budget.bound)
     while high - low > 1:
-        scale = distance(budget.metric, values[low]) / max(predicted(units, path[low]), 1e-30)
+        scale = noise(budget.metric, values[low]) / max(predicted(units, path[low]), 1e-30)
         middle = (low + high) // 2
         if math.isfinite(scale):
             guess = next((at for at in range(low + 1, high) if predicted(units, path[at]) * scale <= allowed), middle)

@@ -153,10 +153,10 @@ def make_unit(
         elif activation is None or rows is None:
             error = _block_error(None, columns, scheme)
         elif profile.smooth:
-            error_of = partial(_dynamic_error, rows, columns, each_row=name in SCALES_ROWS)
+            error_of = partial(_dynamic_error, activation, columns, each_row=name in SCALES_ROWS)
             vector, error, exponent = best_smoothing(activation.largest, columns, error_of)
         else:
-            error = _dynamic_error(rows, columns, None, each_row=name in SCALES_ROWS)
+            error = _dynamic_error(activation, columns, None, each_row=name in SCALES_ROWS)
         plans = Plans(partial(_plans, sites, name, activation, vector, lazy=not seen))
         made.append(Choice(name, time, error, plans, exponent))
     return Unit(sites, tuple(_useful(made)))
@@ -223,11 +223,20 @@ def _lost(exact: Sequence[Array], got: Sequence[Array]) -> float:
     return float(np.mean(wrong / np.maximum(right, 1e-30))) if np.size(right) else 0.0
 
 
-def _dynamic_error(rows: Array, weights: Sequence[Array], smoothing: Array | None, *, each_row: bool = False) -> float:
-    """The relative error of products with 8-bit activations and weights; the activations with a scale each row."""
-    smooth = rows if smoothing is None else rows / smoothing
-    sizes = np.maximum(np.abs(smooth).max(axis=1, keepdims=True), 1e-20) if each_row else np.float32(1)
-    quantised = _eight_bits(smooth / sizes) * sizes
+def _dynamic_error(
+    seen: Activation, weights: Sequence[Array], smoothing: Array | None, *, each_row: bool = False
+) -> float:
+    """The relative error of products with 8-bit activations and weights.
+
+    The scale of activations is that of each row, or that of all that was seen: a batch may have anything of it.
+    """
+    rows, divisor = seen.rows, np.float32(1) if smoothing is None else smoothing
+    smooth = rows / divisor
+    if each_row:
+        sizes = np.maximum(np.abs(smooth).max(axis=1, keepdims=True), 1e-20)
+        quantised = _eight_bits(smooth / sizes, -1.0, 1.0) * sizes
+    else:
+        quantised = _eight_bits(smooth, float((seen.low / divisor).min()), float((seen.high / divisor).max()))
     exact, got = [], []
     for weight in weights:
         scaled = weight if smoothing is None else weight * smoothing[:, None]
@@ -247,11 +256,8 @@ def _block_error(rows: Array | None, weights: Sequence[Array], scheme: Scheme) -
     return _lost([rows @ each for each in weights], [quantised @ each for each in found])
 
 
-def _eight_bits(x: Array) -> Array:
-    """`x` as uint8 with one scale and zero point, and back, as DynamicQuantizeLinear has it."""
-    if not x.size:
-        return x
-    low, high = min(float(x.min()), 0.0), max(float(x.max()), 0.0)
+def _eight_bits(x: Array, low: float, high: float) -> Array:
+    """`x` as uint8 over a range that has 0 in it, and back, as DynamicQuantizeLinear has it."""
     scale = (high - low) / 255 or 1.0
     zero = np.rint(-low / scale)
     return np.asarray((np.clip(np.rint(x / scale) + zero, 0, 255) - zero) * scale, np.float32)

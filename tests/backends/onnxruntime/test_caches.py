@@ -199,3 +199,33 @@ def test_caches_of_half_precision(dtype: str) -> None:
     cache.run({"x": np.asarray([[1, 2], [3, 4]], np.float32)})
     cache.select(np.asarray([1, 0, 1]))
     assert cache.run({"x": filled(3, 1, 5.0)[:, 0, :, 0]})["all"].tolist() == [[3, 4, 5], [1, 2, 5], [3, 4, 5]]
+
+
+def test_a_cache_of_any_length_grows_and_keeps_what_it_holds() -> None:
+    inputs: dict[str, Any] = {
+        "x": tfgraph.spec("float32", ["batch", HEADS, "seq", WIDTH]),
+        "lengths": tfgraph.spec("int64", ["batch"]),
+        "past_key_values": [{"key": tfgraph.spec("float32", ["batch", HEADS, "capacity", WIDTH])}],
+    }
+    cache = tfgraph.compile(Fixed(), inputs=inputs).session.fixed_cache()
+    assert cache.capacity is None
+    cache.reset(2)
+    first = cache.length
+    cache.run({"x": filled(2, 2, 1.0), "lengths": np.asarray([0, 1])})
+    cache.make_room(first + 1)
+    assert cache.length == 2 * first
+    total = cache.run({"x": filled(2, 1, 2.0), "lengths": np.asarray([first, 3])})["total"]
+    assert total.tolist() == [24.0, 24.0]
+    alone = cache.run_row(1, {"x": filled(1, 1, 3.0), "lengths": np.asarray([5])})["total"]
+    assert alone.tolist() == [42.0]
+    cache.select(np.asarray([1, 0]), positions=6)  # what is behind them stays where it was
+    nothing = {"x": filled(2, 1, 0.0), "lengths": np.asarray([9, 9])}
+    assert cache.run(nothing)["total"].tolist() == [54.0, 12.0]
+
+
+def test_a_cache_of_a_number_of_positions_has_no_more() -> None:
+    cache = session(Fixed(), CAPACITY).fixed_cache()
+    cache.reset(1)
+    cache.make_room(CAPACITY)
+    with pytest.raises(InputError, match="has 6 positions, and 7 are asked for"):
+        cache.make_room(CAPACITY + 1)

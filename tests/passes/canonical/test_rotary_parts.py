@@ -137,3 +137,14 @@ def test_other_sums_of_products_stay(leaves):
     leaves("rotate_pairs", conjugated, x="1 3 6 8")
     leaves("rotate_pairs", every_second, x="1 3 6 8")  # the form of the definition
     leaves("rotate_halves", halves, x="1 3 6 8")
+
+
+def test_lengths_of_parts_are_no_parts(leaves, op):
+    """A reduction takes an axis of one element away, as a view does, and gives something else."""
+
+    def lengths(x, c, s):
+        parts = op("Split", F.reshape(x, (1, 2, 4, 2, 4)), np.asarray([1, 1]), axis=-2, outputs=2)
+        first, second = (op("ReduceL2", part, np.asarray([-2]), keepdims=0) for part in parts)
+        return F.concat(turned(first, second, c, s), -1)
+
+    leaves("rotate_halves", lengths, x="1 2 4 8", c="1 1 4 4", s="1 1 4 4")
