@@ -79,4 +79,4 @@ def profile_for(precision: str, *, decoder: bool) -> Profile:
         dynamic = ("dynamic", "dynamic-rows", "int8-b128", "int8-b32", FLOAT)
         return Profile("int8", False, dynamic, ("int8-b128", FLOAT), "dynamic-rows", "int8-b128", True)
     linear = ("int4-b128", "int4-b64", "int4-b32", "int8-b128", "int8-b32", FLOAT)
-    return Profile("int4", decoder, linear, ("int4-b32", "int8-b128", FLOAT), "int4-b32", "int4-b32", False)
+    return Profile("int4", decoder, linear, ("int8-b128", FLOAT), "int4-b32", "int4-b32", False)

@@ -29,6 +29,10 @@ _COLUMNS: Final = 512
 """Columns of a matrix that errors are estimated on."""
 
 
+_EXACT: Final = 1e-4
+"""The share of a weight's squares that rounding may lose to count as exact; 4 bits lose a hundred times as much."""
+
+
 class Plans:
     """The plans of a unit's sites under one scheme, made when they are first asked for, and kept."""
 
@@ -191,12 +195,17 @@ def _integers(
 ) -> QuantizedWeight:
     """The integers of a weight: by GPTQ where its activation was seen, by HQQ for few bits otherwise.
 
-    What is only rounded is not read until it is written, or run to measure it.
+    A weight that had so few bits before, as in a GGUF file, is only rounded: any other choice would lose something.
+    What is only rounded to 8 bits is not read until it is written, or run to measure it.
     """
     from tfgraph.passes.quantise.gptq import gptq
     from tfgraph.passes.quantise.hqq import hqq
 
     matrix = site.matrix if smoothing is None else scale_rows(site.matrix, smoothing)
+    if not scheme.symmetric:
+        rounded = in_memory(round_to_nearest(matrix, scheme, site.name))
+        if _is_exact(matrix.numpy(), rounded):
+            return rounded
     if hessian is not None:
         scaled = hessian if smoothing is None else hessian / np.outer(smoothing, smoothing)
         return gptq(matrix.numpy(), scaled, scheme, name=site.name)
@@ -204,6 +213,12 @@ def _integers(
         return hqq(matrix, scheme, site.name)
     weight = round_to_nearest(matrix, scheme, site.name)
     return weight if lazy else in_memory(weight)
+
+
+def _is_exact(matrix: Array, rounded: QuantizedWeight) -> bool:
+    """Whether rounding lost next to nothing, relative to the norm of the weight."""
+    lost = float(np.square(dequantise(rounded) - matrix).sum())
+    return lost <= _EXACT * float(np.square(matrix).sum())
 
 
 def in_memory(weight: QuantizedWeight) -> QuantizedWeight:

@@ -65,11 +65,11 @@ class CTranslate2Encoder:
         """See `interface.Encoder`; of each row, as many tokens count as its mask has ones."""
         import ctranslate2
 
-        ids, lengths, types = (
+        ids, lengths = (
             ctranslate2.StorageView.from_array(np.ascontiguousarray(each, dtype=np.int32))
-            for each in (inputs["input_ids"], inputs["attention_mask"].sum(axis=1), inputs["token_type_ids"])
+            for each in (inputs["input_ids"], inputs["attention_mask"].sum(axis=1))
         )
-        result = self._model.forward_batch(ids, lengths, types)
+        result = self._model.forward_batch(ids, lengths, inputs["token_type_ids"].tolist())
         hidden_state: Array = np.array(result.last_hidden_state)
         return hidden_state
 
