@@ -56,7 +56,8 @@ def use_group_query_attention(graph: Graph, target: Capabilities) -> PassResult:
             result.changes[WRITE_OUT + node.key] += 1
         else:
             fitting.append(node)
-    result.changes += _LOWERING.apply(graph, fitting)
+    if fitting:
+        result.changes[GROUP_QUERY_ATTENTION] += _LOWERING.apply(graph, fitting).total()
     return result
 
 

@@ -32,7 +32,7 @@ PROMISES = {
     ],
     "03_generate_text.py": [
         "Exported SmolLM2-135M-Instruct.Q4_1, 134.5 million parameters",
-        " 30 x Attention",
+        " 30 x com.microsoft::GroupQueryAttention",
         "The capital of France is Paris.",
         "' Paris' 77%",
         "compiler",

@@ -24,7 +24,10 @@ EXPORT: Final = "export"
 DECODER: Final = "decoder"
 LARGE_EXPORT: Final = "large-export"
 _PACKAGES: Final = ("tfgraph.ir", "tfgraph.dsl", "tfgraph.passes", "tfgraph.backends.onnx", "tfgraph.models")
-_MODULES: Final = ("numpy.random", "onnx", "onnx_ir", "tfgraph.compiler", "tfgraph.pretrained", "tfgraph.bench.decoder")
+_MODULES: Final = (
+    *("numpy.random", "onnx", "onnx_ir", "tfgraph.bench.decoder", "tfgraph.compiler", "tfgraph.pretrained"),
+    "tfgraph.quantization.request",
+)
 
 
 def main(arguments: Sequence[str]) -> int:
