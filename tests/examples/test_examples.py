@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("[0-9]*.py"))
+SLOW = {"03_generate_text.py"}
 PROMISES = {
     "01_embed_sentences.py": [
         "Fused: 6 attention, 13 norms, 6 GELU",
@@ -58,7 +59,11 @@ def run(path: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=pytest.mark.slow if path.name in SLOW else ()) for path in EXAMPLES],
+    ids=lambda path: path.name,
+)
 def test_example(path):
     shown = run(path)
     assert "\x1b" not in shown
