@@ -33,14 +33,15 @@ def parse_profile(text: str) -> tuple[str, Budget | None]:
     """A precision, and the budget behind it if there is one: `int8`, `int8:cosine>=0.999`.
 
     Raises:
-        ConfigError: an unknown precision or budget, or one that leaves nothing to measure.
+        ConfigError: an unknown precision or budget, or a precision that quantises nothing.
     """
-    from tfgraph.quantization.profiles import check_precision
+    from tfgraph.quantization.profiles import QUANTISED, check_precision
 
     precision, colon, bound = text.partition(":")
     check_precision(precision)
-    if precision == "fp32":
-        raise ConfigError('"fp32" is what the others are compared with: give int8 or int4, such as int8:cosine>=0.999')
+    if precision not in QUANTISED:
+        expected = " or ".join(QUANTISED)
+        raise ConfigError(f"precision {precision!r} quantises nothing: give {expected}, such as int8:cosine>=0.999")
     return precision, Budget.parse(bound) if colon else None
 
 

@@ -1,7 +1,7 @@
 """What "int8" and "int4" mean: the schemes that are tried for each kind of site, the fastest first.
 
 A model that predicts one token after another runs its products on one row at a time, where reading weights is all that
-takes time; others run them on many rows. "bf16" and "auto" are named here too.
+takes time; others run them on many rows. "bf16" and "auto" quantise nothing, and are not here.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from tfgraph.errors import ConfigError, TargetError
+from tfgraph.errors import ConfigError
 from tfgraph.passes.quantise.sites import Site
 from tfgraph.quantization.schemes import FLOAT
 
 Precision: TypeAlias = Literal["fp32", "bf16", "int8", "int4", "auto"]
 PRECISIONS: Final = ("fp32", "bf16", "int8", "int4", "auto")
+QUANTISED: Final = ("int8", "int4")
+"""Those that quantise weights."""
 
 SMALL: Final = 1 << 10
 """Sites of fewer parameters stay in floating point: nothing is gained."""
@@ -62,15 +64,11 @@ def profile_for(precision: str, *, decoder: bool) -> Profile:
     """What `precision` means for a model.
 
     Raises:
-        ConfigError: an unknown precision.
-        TargetError: "bf16" or "auto", which ONNX Runtime's own processor kernels do not offer.
+        ConfigError: an unknown precision, or one that quantises nothing.
     """
     check_precision(precision)
-    if precision in ("bf16", "auto"):
-        raise TargetError(
-            f'precision "{precision}" needs the OpenVINO execution provider, since the CPU provider of ONNX Runtime '
-            'multiplies no bfloat16: choose "int8" or "int4", or leave precision at "fp32"'
-        )
+    if precision not in QUANTISED:
+        raise ConfigError(f"precision {precision!r} quantises no weights: expected {' or '.join(QUANTISED)}")
     if precision == "int8":
         if decoder:
             return Profile(
