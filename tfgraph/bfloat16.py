@@ -27,16 +27,19 @@ def compile_in_bfloat16(
     """
     from tfgraph.backends.openvino.availability import why_unusable
 
-    plain, budget, reason = compile_for(PLAIN), request.budget, why_unusable("bf16")
-    if reason is None and has_cache(plain.graph):
+    budget, reason = request.budget, why_unusable("bf16")
+    compiled = None if reason is not None else compile_for(BFLOAT16)
+    if compiled is not None and has_cache(compiled.graph):
         reason = "a cache of keys and values is kept by ONNX Runtime alone, whose CPU kernels have no bfloat16"
-    if reason is not None:
+    if compiled is None or reason is not None:
         if target == OPENVINO:
             raise TargetError(f"the model cannot be run in bfloat16: {reason}. Choose precision fp32")
-        plain.choice = Choice(PLAIN, "", (Trial(BFLOAT16, {}, reason=reason), Trial(PLAIN, {})))
+        plain = compile_for(PLAIN)
+        plain.choice = Choice(PLAIN, "", (Trial(BFLOAT16, {}, reason=str(reason)), Trial(PLAIN, {})))
         return plain
-    compiled, error = compile_for(BFLOAT16), None
+    error = None
     if budget is not None:
+        plain = compile_for(PLAIN)
         with tempfile.TemporaryDirectory(prefix="tfgraph-bf16-") as name:
             models = {PLAIN: plain, BFLOAT16: compiled}
             sessions = {way: session_of(way, each, Path(name), num_threads) for way, each in models.items()}

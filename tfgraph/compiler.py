@@ -250,13 +250,11 @@ class _Quantizer:
 
         def plan(graph: Graph, target: Capabilities) -> Plan:
             from tfgraph.quantization.quantize import quantize
-            from tfgraph.quantization.rows import scale_rows_of
 
             self.outcome = quantize(
                 self._request, self._model, graph, target, num_threads=self._num_threads, on_step=tell
             )
-            scale_rows_of(graph, self.outcome.recipe.rows, self.outcome.recipe.plan)
-            return self.outcome.recipe.plan
+            return self.outcome.plan
 
         return optimising_with(plan)
 

@@ -166,14 +166,18 @@ class SitePlan:
         smoothing: float32 [K], all above 0: the activation is divided by it, and the weight's rows are multiplied by
             it; None for no smoothing.
         activation: for a static scheme, the range of the activation (after smoothing).
+        scales_rows: for a dynamic scheme, whether the rows of the activation are scaled before (`rows.py`).
     """
 
     scheme: Scheme
     weights: QuantizedWeight | None = None
     smoothing: Array | None = None
     activation: ActivationRange | None = None
+    scales_rows: bool = False
 
     def __post_init__(self) -> None:
+        if self.scales_rows and self.scheme.kind != "dynamic":
+            raise ConfigError(f"a plan with a {self.scheme.kind} scheme was asked to scale rows: dynamic ones alone do")
         if (self.scheme.kind == "static") != (self.activation is not None):
             has = "no activation range" if self.activation is None else "an activation range"
             raise ConfigError(f"a plan with a {self.scheme.kind} scheme was given {has}: static schemes alone take one")

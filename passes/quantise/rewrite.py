@@ -16,7 +16,8 @@ from tfgraph.ir.constant import constant_key
 from tfgraph.ir.graph import Graph, Node, Value
 from tfgraph.passes.quantise.operators import Emitter
 from tfgraph.passes.quantise.plan import Plan, QuantizedWeight, SitePlan
-from tfgraph.passes.quantise.sites import Site, find_sites
+from tfgraph.passes.quantise.rows import scale_rows_of
+from tfgraph.passes.quantise.sites import Site, find_sites, sites_by_name
 from tfgraph.passes.quantise.smoothing import Smoother
 from tfgraph.passes.quantise.weights import round_to_nearest, scale_rows
 from tfgraph.passes.report import PassResult
@@ -41,7 +42,7 @@ def quantise(graph: Graph, target: Capabilities, plan: Plan) -> PassResult:
     Raises:
         ConfigError: the plan names a site that the graph has not, or asks of a site what does not fit it.
     """
-    sites = {site.name: site for site in find_sites(graph)}
+    sites = sites_by_name(find_sites(graph))
     unknown = [name for name in plan if name not in sites]
     if unknown:
         known = ", ".join(list(sites)[:5]) + (", …" if len(sites) > 5 else "")
@@ -52,6 +53,9 @@ def quantise(graph: Graph, target: Capabilities, plan: Plan) -> PassResult:
     planned = [(site, plan[name]) for name, site in sites.items() if name in plan]
     for site, site_plan in planned:
         _check(site, site_plan)
+    if any(site_plan.scales_rows for _, site_plan in planned):
+        scale_rows_of(graph, planned)
+        planned = [(site, plan[site.name]) for site in find_sites(graph) if site.name in plan]
     changes: Counter[str] = Counter()
     rewriter = Rewriter(graph)
     smoother = Smoother(rewriter, {site.node: site_plan for site, site_plan in planned}, changes)

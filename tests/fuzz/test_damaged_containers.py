@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hypothesis
-import hypothesis.strategies as st
 import onnx
 import pytest
 
-import tfgraph as tg
-from tfgraph.errors import TFGraphError
+from tests.fuzz.damage import attempt, flipped_bytes, refuse_cut_short
 
 TEXT = """<ir_version: 10, opset_import: ["" : 18]>
 main (seq(float[N, 2]) s, optional(float[M]) o, int64 n) => (seq(float[N, 2]) r, bool h, optional(seq(float[K])) q) {
@@ -26,33 +24,18 @@ main (seq(float[N, 2]) s, optional(float[M]) o, int64 n) => (seq(float[N, 2]) r,
 SAMPLE = onnx.parser.parse_model(TEXT).SerializeToString()
 
 
-def attempt(data: bytes, folder) -> str | None:
-    """Optimise `data`: None where that works, the message where it is refused."""
-    (folder / "in.onnx").write_bytes(data)
-    try:
-        tg.optimize_onnx(folder / "in.onnx", folder / "out.onnx")
-    except TFGraphError as error:
-        return str(error)
-    onnx.load(folder / "out.onnx")
-    return None
-
-
 def test_the_sample_itself_is_optimised(tmp_path):
     assert attempt(SAMPLE, tmp_path) is None
 
 
 def test_a_truncated_file_at_every_seventh_length(tmp_path):
-    for length in range(0, len(SAMPLE), 7):
-        assert attempt(SAMPLE[:length], tmp_path) is not None
+    refuse_cut_short(SAMPLE, tmp_path)
 
 
-@hypothesis.given(data=st.data())
+@hypothesis.given(data=flipped_bytes(SAMPLE))
 @hypothesis.settings(max_examples=150, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
 def test_flipped_bytes(data, tmp_path):
-    damaged = bytearray(SAMPLE)
-    for _ in range(data.draw(st.integers(1, 4))):
-        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
-    attempt(bytes(damaged), tmp_path)
+    attempt(data, tmp_path)
 
 
 @pytest.mark.parametrize("place", ["input", "output", "attribute"])

@@ -77,7 +77,7 @@ def test_texts_calibrate_an_encoder(bert):
     compiled = tg.compile(tg.load(bert), precision="int8", budget="cosine>=0.999", calibration=TEXTS)
     outcome = compiled.quantization
     assert outcome is not None and outcome.held_out["cosine"] >= 0.999 and outcome.measured["cosine"] >= 0.999
-    assert set(outcome.schemes) == {*outcome.recipe.plan, *outcome.kept}
+    assert set(outcome.schemes) == {*outcome.plan, *outcome.kept}
     assert any(scheme == "dynamic" for scheme in outcome.schemes.values())
     assert 0 < outcome.megabytes < outcome.float_megabytes
     exact = tg.compile(tg.load(bert))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tfgraph.errors import BudgetError
 from tfgraph.quantization.budget import Budget
-from tfgraph.quantization.search import predicted, recipe_of, search, steps
+from tfgraph.quantization.search import plan_of, predicted, search, steps
 from tfgraph.quantization.units import Choice, Unit
 
 
@@ -103,4 +103,4 @@ def test_every_trial_is_told_and_kept():
 
 def test_a_plan_is_that_of_the_choices():
     units = [unit(0.1), unit(0.2)]
-    assert recipe_of(units, (1, 1)).plan == {}
+    assert plan_of(units, (1, 1)) == {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from tfgraph.cli.console import JsonOption, StartUpCacheOption, print_json, stderr, stdout
+from tfgraph.cli.text_file import read_text
 from tfgraph.errors import ExportError, InputError
 
 if TYPE_CHECKING:
@@ -68,12 +68,7 @@ def read_texts(path: Path, field: str) -> list[str]:
     Raises:
         InputError: the file cannot be read, is not UTF-8, or has a line that is no JSON, or has no such text.
     """
-    try:
-        content = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text: {error}") from None
+    content = read_text(path)
     lines = content.removesuffix("\n").split("\n") if content else []
     if path.suffix != ".jsonl":
         return lines

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ import typer
 
 from tfgraph.cli.answers import answers_as_json, print_answers
 from tfgraph.cli.console import JsonOption, StartUpCacheOption, print_json, stdout
-from tfgraph.errors import InputError
+from tfgraph.cli.text_file import read_text
 
 
 def run_command(
@@ -51,11 +50,5 @@ def _read_lines(path: Path) -> list[Any]:
     Raises:
         InputError: the file cannot be read, or is not UTF-8.
     """
-    try:
-        content = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text: {error}") from None
-    lines = [line for line in content.splitlines() if line.strip()]
+    lines = [line for line in read_text(path).splitlines() if line.strip()]
     return [tuple(line.split("\t", 1)) if "\t" in line else line for line in lines]

@@ -16,9 +16,8 @@ from tfgraph.capabilities import Capabilities
 from tfgraph.ir.constant import Array
 from tfgraph.ir.copy import copy_graph
 from tfgraph.ir.graph import Graph
-from tfgraph.passes.quantise.sites import Site, find_sites
+from tfgraph.passes.quantise.sites import Site
 from tfgraph.quantization.calibration import Case
-from tfgraph.quantization.recipe import Recipe
 from tfgraph.quantization.runner import session_of
 
 _ROWS: Final = 192
@@ -78,7 +77,7 @@ def observe(
         for name in group:
             tapped.set_output(_TAP + name, values[name])
         found = {name: Activation(*np.zeros((2, widths[name]), np.float32)) for name in group}
-        with session_of(tapped, target, Recipe(), num_threads) as session:
+        with session_of(tapped, target, {}, num_threads) as session:
             for case in cases:
                 results = session.run(case, [_TAP + name for name in group])
                 for name in group:
@@ -88,11 +87,6 @@ def observe(
                     on_case(done, len(cases) * len(groups))
         seen.update(found)
     return seen
-
-
-def sites_of(graph: Graph) -> dict[str, Site]:
-    """The sites of a prepared graph, by name."""
-    return {site.name: site for site in find_sites(graph)}
 
 
 def _groups(widths: Mapping[str, int], hessians: bool) -> Iterator[list[str]]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tfgraph.quantization.recipe import Recipe
+from tfgraph.passes.quantise.plan import Plan
 from tfgraph.quantization.schemes import FLOAT
 
 ROUNDED: Final = "HQQ; 8 bits rounded to nearest"
@@ -39,7 +39,7 @@ class Quantization:
     Attributes:
         precision: the profile that was asked for.
         schemes: the name of the scheme of each site; `fp32` for those left alone.
-        recipe: what is done to the graph for it.
+        plan: what is done to the graph for it, by site.
         smoothing: the exponents of sites whose activations are smoothed.
         budget: the error budget; "" for none.
         metric: which metric `trials` and the budget are about; "" where nothing was measured.
@@ -55,7 +55,7 @@ class Quantization:
 
     precision: str
     schemes: Mapping[str, str]
-    recipe: Recipe = field(default_factory=Recipe, repr=False)
+    plan: Plan = field(default_factory=dict, repr=False)
     smoothing: Mapping[str, float] = field(default_factory=dict)
     budget: str = ""
     metric: str = ""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tfgraph.capabilities import Capabilities
 from tfgraph.ir.copy import copy_graph
 from tfgraph.ir.graph import Graph
-from tfgraph.passes.quantise.sites import Site, find_sites
+from tfgraph.passes.quantise.sites import Site, find_sites, sites_by_name
 from tfgraph.quantization.budget import distance
 from tfgraph.quantization.calibration import Calibration, Case
 from tfgraph.quantization.metrics import LOGITS, Tally
@@ -23,7 +23,7 @@ from tfgraph.quantization.profiles import Profile, profile_for
 from tfgraph.quantization.request import Request, calibration_of, is_decoder, overridden
 from tfgraph.quantization.runner import Runner
 from tfgraph.quantization.schemes import FLOAT, bits_of, uses_hessian
-from tfgraph.quantization.search import Selection, recipe_of, search
+from tfgraph.quantization.search import Selection, plan_of, search
 from tfgraph.quantization.units import Choice, Unit, distinct, group_sites, make_unit
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class _Measured:
 
     def observe(self, sites: Sequence[Site], hessians: bool, on_step: OnStep | None) -> dict[str, Activation]:
         """The activations of the sites, by the names that they have in the graph that is quantised."""
-        own = {site.name: site for site in find_sites(self.runner.graph)}
+        own = sites_by_name(find_sites(self.runner.graph))
         wanted = [own[site.name] for site in sites if site.name in own]
         seen = observe(
             self.runner.graph, self.runner.target,
@@ -144,7 +144,7 @@ class _Measured:
         key = (selection, held_out)
         if key not in self.tallies:
             cases = self.calibration.held_out if held_out else self.calibration.cases
-            self.tallies[key] = self.runner.measure(recipe_of(units, selection), cases)
+            self.tallies[key] = self.runner.measure(plan_of(units, selection), cases)
         return self.tallies[key]
 
     def choose(
@@ -195,7 +195,7 @@ class _Measured:
             if len(unit.choices) == 1 or first.scheme == FLOAT or not first.error:
                 found.append(unit)
                 continue
-            tally = self.runner.measure(first.recipe(), cases)
+            tally = self.runner.measure(first.plans(), cases)
             scale = _harm(tally, self.runner.outputs) / first.error
             found.append(Unit(unit.sites, tuple(replace(each, error=each.error * scale) for each in unit.choices)))
         return found
@@ -216,7 +216,6 @@ def _harm(tally: Tally, outputs: Sequence[str]) -> float:
 
 def _outcome(request: Request, units: Sequence[Unit], selection: Selection, sites: Sequence[Site]) -> Quantization:
     """The outcome of a selection, of which nothing was measured yet."""
-    recipe = recipe_of(units, selection)
     chosen: dict[str, Choice] = {}
     for unit, position in zip(units, selection, strict=True):
         chosen.update({site.name: unit.choices[position] for site in unit.sites})
@@ -226,7 +225,7 @@ def _outcome(request: Request, units: Sequence[Unit], selection: Selection, site
     return Quantization(
         precision=request.precision,
         schemes=schemes,
-        recipe=recipe,
+        plan=plan_of(units, selection),
         smoothing=smoothing,
         budget="" if request.budget is None else str(request.budget),
         overrides=dict(request.sites),

@@ -18,29 +18,27 @@ from tfgraph.ir.copy import copy_graph
 from tfgraph.ir.dtypes import DType
 from tfgraph.quantization.calibration import Case, check_cases
 from tfgraph.quantization.metrics import Tally, measured_outputs
-from tfgraph.quantization.recipe import Recipe
-from tfgraph.quantization.rows import scale_rows_of
 
 if TYPE_CHECKING:
     from tfgraph.backends.onnxruntime.session import Session
     from tfgraph.capabilities import Capabilities
     from tfgraph.ir.graph import Graph
+    from tfgraph.passes.quantise.plan import Plan
 
 _IN_MEMORY: Final = 1 << 29
 """Models of fewer bytes are handed to ONNX Runtime in memory, others as a file with the weights beside it."""
 
 
 @contextmanager
-def session_of(graph: Graph, target: Capabilities, recipe: Recipe, num_threads: int | None = None) -> Iterator[Session]:
-    """A session over a copy of a prepared graph, quantised as `recipe` says and written out for `target`."""
+def session_of(graph: Graph, target: Capabilities, plan: Plan, num_threads: int | None = None) -> Iterator[Session]:
+    """A session over a copy of a prepared graph, quantised as `plan` says and written out for `target`."""
     from tfgraph.backends.onnx.lower import to_onnx_ir
     from tfgraph.backends.onnx.write import save_model, to_bytes
     from tfgraph.backends.onnxruntime.session import Session
     from tfgraph.passes.pipeline import quantising
 
     finished = copy_graph(graph)
-    scale_rows_of(finished, recipe.rows, recipe.plan)
-    quantising(recipe.plan).run(finished, target)
+    quantising(plan).run(finished, target)
     model = to_onnx_ir(finished, target)
     size = sum(value.constant.nbytes for value in finished.constants if value.constant is not None)
     if size < _IN_MEMORY:
@@ -88,15 +86,15 @@ class Runner:
         """Run the graph as it is on `cases`, and keep what it gives for `measure`."""
         missing = [case for case in cases if id(case) not in self._expected]
         if missing:
-            with session_of(self.graph, self.target, Recipe(), self.num_threads) as session:
+            with session_of(self.graph, self.target, {}, self.num_threads) as session:
                 for case in missing:
                     self._expected[id(case)] = session.run(case, self.outputs)
 
-    def measure(self, recipe: Recipe, cases: Sequence[Case]) -> Tally:
-        """How far the graph quantised as `recipe` says is from itself, over `cases`."""
+    def measure(self, plan: Plan, cases: Sequence[Case]) -> Tally:
+        """How far the graph quantised as `plan` says is from itself, over `cases`."""
         self.expect(cases)
         tally = Tally(self.outputs)
-        with session_of(self.graph, self.target, recipe, self.num_threads) as session:
+        with session_of(self.graph, self.target, plan, self.num_threads) as session:
             for case in cases:
                 tally.add(case, self._expected[id(case)], session.run(case, self.outputs))
         return tally

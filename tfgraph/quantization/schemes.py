@@ -23,7 +23,7 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
     "int4-b64": Scheme("weight_only", 4, 64, symmetric=False),
     "int4-b32": Scheme("weight_only", 4, 32, symmetric=False),
 }
-"""Short name to scheme. `dynamic-rows` is `dynamic` over activations whose rows are scaled first (`rows.py`)."""
+"""Short name to scheme. `dynamic-rows` is `dynamic` over activations whose rows are scaled first."""
 
 _ROUNDED_BITS: Final = 8
 """Blocks with so many bits are rounded to nearest: there is nothing to gain."""

@@ -13,9 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tfgraph.errors import BudgetError
-from tfgraph.passes.quantise.plan import SitePlan
+from tfgraph.passes.quantise.plan import Plan, SitePlan
 from tfgraph.quantization.budget import Budget, noise
-from tfgraph.quantization.recipe import Recipe
 from tfgraph.quantization.units import Choice, Unit
 
 Selection = tuple[int, ...]
@@ -83,15 +82,12 @@ def _next(choices: Sequence[Choice], at: int) -> tuple[float, int] | None:
     return best
 
 
-def recipe_of(units: Sequence[Unit], selection: Selection) -> Recipe:
-    """The recipe that a selection stands for."""
+def plan_of(units: Sequence[Unit], selection: Selection) -> Plan:
+    """The plan that a selection stands for."""
     plan: dict[str, SitePlan] = {}
-    rows: set[str] = set()
     for unit, position in zip(units, selection, strict=True):
-        made = unit.choices[position].recipe()
-        plan.update(made.plan)
-        rows.update(made.rows)
-    return Recipe(plan, frozenset(rows))
+        plan.update(unit.choices[position].plans())
+    return plan
 
 
 def predicted(units: Sequence[Unit], selection: Selection) -> float:

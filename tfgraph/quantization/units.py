@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Final
 
 import numpy as np
@@ -16,12 +16,11 @@ import numpy as np
 from tfgraph.ir.constant import Array, ArrayConstant
 from tfgraph.passes.quantise.packing import dequantise
 from tfgraph.passes.quantise.plan import QuantizedWeight, Scheme, SitePlan
+from tfgraph.passes.quantise.rows import can_scale_rows
 from tfgraph.passes.quantise.sites import Site
 from tfgraph.passes.quantise.weights import round_to_nearest, scale_rows
 from tfgraph.quantization.observe import Activation
 from tfgraph.quantization.profiles import Profile
-from tfgraph.quantization.recipe import Recipe
-from tfgraph.quantization.rows import can_scale_rows
 from tfgraph.quantization.schemes import FLOAT, SCALES_ROWS, SCHEMES, SMOOTHABLE, relative_time, uses_hessian
 from tfgraph.quantization.smoothing import best_smoothing
 
@@ -31,20 +30,6 @@ _COLUMNS: Final = 512
 
 _EXACT: Final = 1e-4
 """The share of a weight's squares that rounding may lose to count as exact; 4 bits lose a hundred times as much."""
-
-
-class Plans:
-    """The plans of a unit's sites under one scheme, made when they are first asked for, and kept."""
-
-    def __init__(self, make: Callable[[], Mapping[str, SitePlan]]) -> None:
-        self._make = make
-        self._made: Mapping[str, SitePlan] | None = None
-
-    def __call__(self) -> Mapping[str, SitePlan]:
-        """The plans, by the names of the sites."""
-        if self._made is None:
-            self._made = self._make()
-        return self._made
 
 
 def nothing() -> Mapping[str, SitePlan]:
@@ -60,7 +45,7 @@ class Choice:
         scheme: its short name.
         time: how long its products take, in parameters of float32 products.
         error: an estimate of its share in the model's error; 0 for float.
-        plans: gives the plans of its sites, by name; none for float.
+        plans: gives the plans of its sites, by name, made when they are first asked for; none for float.
         exponent: that of the smoothing; 0 for none.
     """
 
@@ -69,11 +54,6 @@ class Choice:
     error: float
     plans: Callable[[], Mapping[str, SitePlan]] = nothing
     exponent: float = 0.0
-
-    def recipe(self) -> Recipe:
-        """What this choice does to the graph."""
-        plan = self.plans()
-        return Recipe(plan, frozenset(plan) if self.scheme in SCALES_ROWS else frozenset())
 
 
 @dataclass(frozen=True)
@@ -161,7 +141,7 @@ def make_unit(
             vector, error, exponent = best_smoothing(activation.largest, columns, error_of)
         else:
             error = _dynamic_error(activation, columns, None, each_row=name in SCALES_ROWS)
-        plans = Plans(partial(_plans, sites, name, activation, vector, lazy=not seen))
+        plans = cache(partial(_plans, sites, name, activation, vector, lazy=not seen))
         made.append(Choice(name, time, error, plans, exponent))
     return Unit(sites, tuple(_useful(made)))
 
@@ -185,7 +165,8 @@ def _plans(
     for site in distinct(sites):
         seen = None if activation is None or site.kind != "linear" else activation.hessian
         hessian = seen if uses_hessian(name) else None
-        plan = SitePlan(scheme, weights=_integers(site, scheme, hessian, smoothing, lazy), smoothing=smoothing)
+        weights = _integers(site, scheme, hessian, smoothing, lazy)
+        plan = SitePlan(scheme, weights, smoothing, scales_rows=name in SCALES_ROWS)
         plans.update({each: plan for each in (site.name, *site.shared_with) if each in names})
     return plans
 

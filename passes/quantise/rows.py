@@ -9,7 +9,7 @@ passes over the activation. Per-token scales as in Yao et al., "ZeroQuant", 2022
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -19,7 +19,7 @@ from tfgraph.ir.build import add_array, add_node
 from tfgraph.ir.constant import Array
 from tfgraph.ir.graph import Graph, Node, Value
 from tfgraph.passes.quantise.plan import SitePlan
-from tfgraph.passes.quantise.sites import Site, find_sites
+from tfgraph.passes.quantise.sites import Site
 
 _TINY: Final = 1e-20
 """What rows of zeros are divided by."""
@@ -30,24 +30,24 @@ def can_scale_rows(site: Site) -> bool:
     return site.kind == "linear" and site.node.input(2) is None
 
 
-def scale_rows_of(graph: Graph, names: Collection[str], plan: Mapping[str, SitePlan]) -> None:
-    """Scale the rows of the activations of the sites called `names`, in place; smoothing is that of their plans.
+def scale_rows_of(graph: Graph, planned: Iterable[tuple[Site, SitePlan]]) -> None:
+    """Scale the rows of the activations of sites whose plans ask for it, in place.
+
+    The nodes of these sites are others afterwards; the sites keep their names.
 
     Raises:
         ConfigError: one of them adds a bias itself.
     """
-    if not names:
-        return
     scaled: dict[tuple[Value, bytes], tuple[Value, Value]] = {}
-    for site in find_sites(graph):
-        if site.name not in names:
+    for site, plan in planned:
+        if not plan.scales_rows:
             continue
         if not can_scale_rows(site):
             raise ConfigError(
                 f"the rows of site '{site.name}' cannot be scaled, since its {site.node.key} adds a bias itself: "
                 'choose another scheme for it than "dynamic-rows", such as "dynamic"'
             )
-        smoothing = plan[site.name].smoothing if site.name in plan else None
+        smoothing = plan.smoothing
         x = site.node.required(0)
         key = (x, b"" if smoothing is None else smoothing.tobytes())
         if key not in scaled:

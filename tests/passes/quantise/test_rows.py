@@ -12,10 +12,9 @@ from tfgraph.ir.interpret import interpret
 from tfgraph.ir.verify import verify
 from tfgraph.passes.pipeline import preparing
 from tfgraph.passes.quantise.plan import Scheme, SitePlan
+from tfgraph.passes.quantise.rows import scale_rows_of
 from tfgraph.passes.quantise.sites import find_sites
 from tfgraph.quantization.metrics import cosine
-from tfgraph.quantization.recipe import Recipe
-from tfgraph.quantization.rows import scale_rows_of
 from tfgraph.quantization.runner import session_of
 from tfgraph.targets import get_target
 
@@ -52,8 +51,8 @@ def test_it_changes_no_result_and_is_done_once_for_one_activation(graph, rng, sm
     expected = interpret(graph, {"x": x})["output"]
     names = [site.name for site in find_sites(graph)]
     vector = np.linspace(0.5, 2, 16, dtype=np.float32) if smooth else None
-    plan = {name: SitePlan(Scheme("dynamic"), smoothing=vector) for name in names}
-    scale_rows_of(graph, names, plan)
+    plan = SitePlan(Scheme("dynamic"), smoothing=vector, scales_rows=True)
+    scale_rows_of(graph, [(site, plan) for site in find_sites(graph)])
     verify(graph)
     assert [site.name for site in find_sites(graph)] == names
     assert sum(node.key == "ReduceMax" for node in graph) == sum(node.key == "Div" for node in graph) == 1
@@ -64,17 +63,17 @@ def test_small_tokens_beside_large_ones_gain(graph, rng):
     x = inputs(rng)
     expected = interpret(graph, {"x": x})["output"]
     names = [site.name for site in find_sites(graph)]
-    plan = {name: SitePlan(Scheme("dynamic")) for name in names}
     found = {}
-    for rows in (frozenset(), frozenset(names)):
-        with session_of(graph, get_target("cpu"), Recipe(plan, rows)) as session:
-            found[bool(rows)] = cosine(expected, session.run({"x": x})["output"])
+    for rows in (False, True):
+        plan = {name: SitePlan(Scheme("dynamic"), scales_rows=rows) for name in names}
+        with session_of(graph, get_target("cpu"), plan) as session:
+            found[rows] = cosine(expected, session.run({"x": x})["output"])
     assert found[True] > 0.999 > found[False]
 
 
-def test_nothing_named_changes_nothing(graph):
+def test_nothing_that_asks_changes_nothing(graph):
     before = str(graph)
-    scale_rows_of(graph, [], {})
+    scale_rows_of(graph, [(site, SitePlan(Scheme("dynamic"))) for site in find_sites(graph)])
     assert str(graph) == before
 
 
@@ -88,4 +87,7 @@ def test_a_product_with_a_bias_of_its_own(rng):
     weight, bias = add_array(graph, np.ones((4, 3), np.float32), "w"), add_array(graph, np.ones(3, np.float32), "b")
     graph.set_output("y", add_node(graph, "Gemm", [x, weight, bias]).output)
     with pytest.raises(ConfigError, match="Gemm adds a bias itself"):
-        scale_rows_of(graph, ["w"], {})
+        scale_rows_of(graph, [(site, SitePlan(Scheme("dynamic"), scales_rows=True)) for site in find_sites(graph)])
+
+    with pytest.raises(ConfigError, match="dynamic ones alone"):
+        SitePlan(Scheme("weight_only", 8, 128), scales_rows=True)
